@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+/// A kind of thing that can be wrong with an instance. Declared once; its meaning and remedy stand in the catalogue.
+package struct ConditionKind: Hashable, Sendable {
+    package enum Severity: String, Codable, Hashable, Comparable, Sendable {
+        case warning
+        case critical
+
+        package static func < (left: Severity, right: Severity) -> Bool { left == .warning && right == .critical }
+    }
+
+    /// Stable, kebab-case.
+    package let code: String
+    package let severity: Severity
+    /// An imperative sentence for the operator.
+    package let remedy: String
+
+    package static let policyRefused = ConditionKind(
+        code: "policy-refused", severity: .critical,
+        remedy: "read the reason, then change the policy or the host; the instance keeps what it had")
+    package static let applyFailed = ConditionKind(
+        code: "apply-failed", severity: .critical,
+        remedy: "read which command said what on the instance; the agent tries again by itself")
+    package static let notPersisted = ConditionKind(
+        code: "not-persisted", severity: .critical,
+        remedy: "make the state folder of the agent writable; until then a reboot loses the rules")
+    package static let rulesMissing = ConditionKind(
+        code: "rules-missing", severity: .critical,
+        remedy: "find who changed natfleet's chains; the agent puts them back")
+    package static let forwardingOff = ConditionKind(
+        code: "forwarding-off", severity: .critical,
+        remedy: "find who turned forwarding off; the agent turns it on again")
+    package static let layersConflict = ConditionKind(
+        code: "layers-conflict", severity: .critical,
+        remedy: "change one of the policies named; the instance keeps what it had")
+    package static let factsLost = ConditionKind(
+        code: "facts-lost", severity: .warning,
+        remedy: "give the interface its address or route back; the rules stay as they were")
+
+    package static let catalogue: [ConditionKind] = [
+        .policyRefused, .applyFailed, .notPersisted, .rulesMissing, .forwardingOff, .layersConflict, .factsLost,
+    ]
+
+    package init(code: String, severity: Severity, remedy: String) {
+        self.code = code
+        self.severity = severity
+        self.remedy = remedy
+    }
+}
+
+/// A condition that an instance shows now.
+package struct Condition: Codable, Hashable, Sendable {
+    package var code: String
+    package var severity: ConditionKind.Severity
+    /// What is the case here, one line.
+    package var message: String
+    package var remedy: String
+
+    package init(_ kind: ConditionKind, _ message: String) {
+        self.code = kind.code
+        self.severity = kind.severity
+        self.message = message
+        self.remedy = kind.remedy
+    }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NATPolicy
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
+
+/// What an agent says of its instance; everything in it was read back from the kernel or from disk.
+package struct InstanceStatus: Codable, Hashable, Sendable {
+    package enum Phase: String, Codable, Hashable, Sendable {
+        /// No policy has been applied yet.
+        case idle
+        case applying
+        /// The running hash is the desired one, read back and persisted.
+        case applied
+        /// The last desired policy was refused before anything was touched.
+        case refused
+        /// Applying failed; what ran before runs.
+        case failed
+    }
+
+    package var phase: Phase
+    /// Hash of the effective policy that is in the kernel now; nil before the first.
+    package var runningHash: String?
+    /// The layers of the running policy.
+    package var layers: [EffectivePolicy.Layer]
+    /// Worst first; empty means healthy.
+    package var conditions: [Condition]
+    package var agentVersion: String
+    package var facts: HostFacts?
+
+    package init(
+        phase: Phase,
+        runningHash: String? = nil,
+        layers: [EffectivePolicy.Layer] = [],
+        conditions: [Condition] = [],
+        agentVersion: String,
+        facts: HostFacts? = nil
+    ) {
+        self.phase = phase
+        self.runningHash = runningHash
+        self.layers = layers
+        self.conditions = conditions
+        self.agentVersion = agentVersion
+        self.facts = facts
+    }
+}
+
+/// How the last try to run a desired hash ended.
+package struct Outcome: Codable, Hashable, Sendable {
+    package enum Result: String, Codable, Hashable, Sendable {
+        case applied
+        case refused
+        case failed
+    }
+
+    package var hash: String
+    package var result: Result
+    /// Why, for refused and failed; what was resolved (families, interface, addresses), for applied.
+    package var detail: String
+    package var at: Date
+
+    package init(hash: String, result: Result, detail: String, at: Date) {
+        self.hash = hash
+        self.result = result
+        self.detail = detail
+        self.at = at
+    }
+}
+
+/// One NAT instance as the controller knows it.
+package struct Instance: Codable, Hashable, Sendable {
+    package enum Health: String, Codable, Hashable, Sendable {
+        /// Never checked in since it enrolled.
+        case unknown
+        case healthy
+        case degraded
+        /// Not heard of for 150 s.
+        case offline
+    }
+
+    package var id: String
+    package var labels: [String: String]
+    package var enrolledAt: Date
+    package var lastSeen: Date?
+    package var health: Health
+    /// What it should run; nil when its layers conflict.
+    package var desiredHash: String?
+    /// Layers it should run, in (priority, name) order.
+    package var desiredLayers: [EffectivePolicy.Layer]
+    package var status: InstanceStatus?
+    package var lastOutcome: Outcome?
+    /// The certificate's end.
+    package var certificateExpires: Date?
+
+    package init(
+        id: String,
+        labels: [String: String],
+        enrolledAt: Date,
+        lastSeen: Date? = nil,
+        health: Health = .unknown,
+        desiredHash: String? = nil,
+        desiredLayers: [EffectivePolicy.Layer] = [],
+        status: InstanceStatus? = nil,
+        lastOutcome: Outcome? = nil,
+        certificateExpires: Date? = nil
+    ) {
+        self.id = id
+        self.labels = labels
+        self.enrolledAt = enrolledAt
+        self.lastSeen = lastSeen
+        self.health = health
+        self.desiredHash = desiredHash
+        self.desiredLayers = desiredLayers
+        self.status = status
+        self.lastOutcome = lastOutcome
+        self.certificateExpires = certificateExpires
+    }
+}
