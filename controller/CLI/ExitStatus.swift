@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import FleetModel
+
+/// What the shell gets (docs/cli.md). 1, 7 and 8 belong to verbs that compare and roll out.
+enum ExitStatus: Int32, CaseIterable {
+    case done = 0
+    case usage = 2
+    case notFound = 3
+    case conflict = 4
+    case denied = 5
+    case unreachable = 6
+    /// A fault of natfleet's own: EX_SOFTWARE of sysexits.h.
+    case software = 70
+
+    init(_ code: ErrorCode) {
+        switch code {
+        case .badRequest, .invalidPolicy, .bodyTooLarge, .methodNotAllowed, .unsupported: self = .usage
+        case .notFound: self = .notFound
+        case .conflict, .layerConflict: self = .conflict
+        case .unauthorized, .forbidden: self = .denied
+        case .unreachable, .unavailable, .timeout, .bodyTimeout: self = .unreachable
+        case .internal: self = .software
+        }
+    }
+}

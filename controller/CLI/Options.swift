@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import ArgumentParser
+
+/// How to find the controller; part of every verb that speaks to it.
+struct ConnectionOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Client configuration.",
+            discussion: "Default: $NATFLEET_CONFIG, then ~/.config/natfleet/config.yaml.", valueName: "file"),
+        completion: .file(extensions: ["yaml"]))
+    var config: String?
+}
+
+struct OutputOptions: ParsableArguments {
+    @Option(name: [.short, .long], help: "Output format: table, json or yaml.")
+    var output: OutputFormat = .table
+}
+
+extension ArgumentHelp {
+    static let policyFiles = ArgumentHelp(
+        "Policy file, YAML or JSON; a folder for the policy files in it; - for standard input. Repeatable.",
+        valueName: "file")
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import FleetAPI
+internal import Foundation
+
+extension Event: Resource {
+    static let head = ["AGE", "KIND", "SUBJECT", "ACTOR", "DETAIL"]
+    static let noneNote = "no events"
+
+    /// Newest first.
+    static func precedes(_ left: Event, _ right: Event) -> Bool { left.id > right.id }
+
+    func row(_ now: Date) -> [Cell] {
+        [Cell(age(at, now)), Cell(kind), Cell(subject), Cell(actor), Cell(detail)]
+    }
+
+    func description(_ now: Date) -> Description {
+        var text = Description()
+        text.field("Event", "\(id)")
+        text.field("At", moment(at, now))
+        text.field("Kind", kind)
+        text.field("Subject", subject)
+        text.field("Actor", actor)
+        text.field("Detail", detail)
+        return text
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import FleetAPI
+internal import Foundation
+
+extension RevisionView: Resource {
+    static let head = ["REVISION", "HASH", "ACTOR", "AGE", "MESSAGE"]
+    static let noneNote = "no revisions"
+
+    /// Newest first.
+    static func precedes(_ left: RevisionView, _ right: RevisionView) -> Bool { left.revision > right.revision }
+
+    func row(_ now: Date) -> [Cell] {
+        [
+            Cell("\(revision)"), Cell(shortHash(hash)), Cell(actor), Cell(age(createdAt, now)),
+            Cell(message ?? "<none>"),
+        ]
+    }
+
+    func description(_ now: Date) -> Description {
+        var text = Description()
+        text.field("Policy", policy)
+        text.field("Revision", "\(revision)")
+        text.field("Hash", hash)
+        text.field("Actor", actor)
+        text.field("Created", moment(createdAt, now))
+        text.field("Message", message ?? "<none>")
+        return text
+    }
+}

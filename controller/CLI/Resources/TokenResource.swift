@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import FleetAPI
+internal import Foundation
+
+extension TokenView: Resource {
+    static let head = ["ID", "INSTANCE", "LABELS", "STATE", "USES LEFT", "ENDS", "AGE"]
+    static let noneNote = "no join tokens; make one with: natfleet token create"
+
+    static func precedes(_ left: TokenView, _ right: TokenView) -> Bool {
+        (left.createdAt, left.id) < (right.createdAt, right.id)
+    }
+
+    func row(_ now: Date) -> [Cell] {
+        let left = expiresAt.timeIntervalSince(now)
+        return [
+            Cell(id), Cell(instanceID ?? "<any>"), Cell(labelText(labels)), state(now), Cell("\(usesLeft)"),
+            Cell(left > 0 ? "in \(duration(seconds: left))" : "\(duration(seconds: -left)) ago"),
+            Cell(age(createdAt, now)),
+        ]
+    }
+
+    private func state(_ now: Date) -> Cell {
+        if revoked { return "revoked" }
+        if usesLeft <= 0 { return "used" }
+        return expiresAt <= now ? "expired" : Cell("active", .good)
+    }
+
+    func description(_ now: Date) -> Description {
+        var text = Description()
+        text.field("ID", id)
+        text.field("State", state(now))
+        text.field("Instance", instanceID ?? "<any>")
+        text.field("Labels", labelText(labels))
+        text.field("Uses left", "\(usesLeft)")
+        text.field("Created", moment(createdAt, now))
+        text.field("Ends", moment(expiresAt, now))
+        return text
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import ArgumentParser
+internal import FleetAPI
+
+struct Delete: Verb {
+    static let configuration = CommandConfiguration(
+        abstract: "Delete policies; their instances take the rules away.",
+        discussion: """
+            All are deleted, or none. Rules of other policies and of other programs stay.
+
+            Examples:
+              natfleet delete policy web-egress
+            """
+    )
+
+    @Argument(help: ArgumentHelp("'policy' and the names of policies.", valueName: "policy name"))
+    var names: [String] = []
+
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws { _ = try namedPolicies() }
+
+    func run(_ context: CLIContext) async throws {
+        let answer = try await context.fleet(connection).delete(DeleteRequest(names: try namedPolicies()))
+        try context.write(answer, as: output.output) { answer.policies.map(\.line).joined() }
+    }
+
+    /// The kind has to be said: a delete that guesses is one too many.
+    private func namedPolicies() throws -> [String] {
+        guard names.count > 1, Kind(argument: names[0]) == .policies else {
+            throw ValidationError("Write 'policy' and then the names: only policies can be deleted")
+        }
+        return Array(names.dropFirst())
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+internal import ArgumentParser
+internal import FleetAPI
+internal import FleetModel
+
+struct Get: Verb {
+    static let configuration = CommandConfiguration(
+        abstract: "List instances, policies, tokens or events.",
+        discussion: """
+            Examples:
+              natfleet get instances
+              natfleet get policy web-egress -o yaml
+              natfleet get events --limit 20
+            """
+    )
+
+    @OptionGroup var query: QueryOptions
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: OutputOptions
+
+    func run(_ context: CLIContext) async throws {
+        let fleet = try context.fleet(connection)
+        let format = output.output
+        switch query.kind {
+        case .instances: try context.list(try await query.instances(fleet), as: format)
+        case .policies: try context.list(try await query.policies(fleet), as: format)
+        case .tokens: try context.list(try await query.tokens(fleet), as: format)
+        case .events: try context.list(try await query.events(fleet), as: format)
+        }
+    }
+}
+
+/// A kind and names of that kind; all of the kind without names.
+struct QueryOptions: ParsableArguments {
+    @Argument(help: "instances, policies, tokens or events; singular and short forms too (i, p, tok, ev).")
+    var kind: Kind
+
+    @Argument(help: "Names or ids; default all.")
+    var names: [String] = []
+
+    @Option(help: "How many events, newest first.")
+    var limit: Int?
+
+    func validate() throws {
+        if limit != nil, kind != .events { throw ValidationError("--limit is for events only") }
+        if let limit, limit < 1 { throw ValidationError("--limit is at least 1") }
+        if kind == .events, !names.isEmpty { throw ValidationError("Events have no names") }
+    }
+
+    func instances(_ fleet: any FleetClient) async throws -> Selection<Instance> {
+        names.isEmpty ? Selection(try await fleet.instances()) : try await each { try await fleet.instance($0) }
+    }
+
+    func policies(_ fleet: any FleetClient) async throws -> Selection<PolicyView> {
+        names.isEmpty ? Selection(try await fleet.policies()) : try await each { try await fleet.policy($0) }
+    }
+
+    func tokens(_ fleet: any FleetClient) async throws -> Selection<TokenView> {
+        let all = try await fleet.tokens()
+        guard !names.isEmpty else { return Selection(all) }
+        return try await each { id in
+            guard let token = all.first(where: { $0.id == id }) else {
+                throw FleetError(
+                    .notFound, "there is no join token '\(id)'", remedy: "see them with: natfleet get tokens")
+            }
+            return token
+        }
+    }
+
+    func events(_ fleet: any FleetClient) async throws -> Selection<Event> {
+        Selection(try await fleet.events(limit: limit ?? 50))
+    }
+
+    private func each<Item: Resource>(_ find: (String) async throws -> Item) async throws -> Selection<Item> {
+        var items: [Item] = []
+        for name in names { items.append(try await find(name)) }
+        return Selection(items, isSingle: names.count == 1)
+    }
+}
