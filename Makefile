@@ -15,8 +15,7 @@ LAB := Tests/Lab/lab
 RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker --gc-sections
 BIN := .build/release
 SWIFT_FILES := find Package.swift Sources controller agent Tests -name '*.swift' -print0
-SCRIPTS := scripts/setup scripts/test scripts/check-agent scripts/check-imports scripts/check-imports-test .ci/run \
-	Tests/Lab/lab Tests/Lab/demo
+SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest)
 
 .PHONY: help setup build demo test lint fmt check imports agent controller lab lab-down install \
 	install-controller install-agent clean
@@ -39,7 +38,7 @@ test: build ## all tests; as root also those in the kernel and in labs
 
 lint: ## strict swift-format, and shellcheck where it is installed
 	$(SWIFT_FILES) | xargs -0 swift format lint --strict --parallel
-	@if command -v shellcheck >/dev/null; then shellcheck -x $(wildcard $(SCRIPTS)); \
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); \
 	else echo "lint: no shellcheck here, scripts not checked"; fi
 
 fmt: ## format all Swift files in place

@@ -34,7 +34,7 @@ hold() {
     local line
     rm -f "$scratch/in" "$scratch/out"
     mkfifo "$scratch/in" "$scratch/out"
-    "$lab" up "$one" --hold <"$scratch/in" >"$scratch/out" 2>"$scratch/err" 7>&- &
+    env --default-signal=INT "$lab" up "$one" --hold <"$scratch/in" >"$scratch/out" 2>"$scratch/err" 7>&- &
     holder=$!
     exec 7>"$scratch/in"
     read -r line <"$scratch/out"
@@ -43,12 +43,12 @@ hold() {
 }
 
 test_life() {
-    local signal status begun pids
+    local signal status begun pids try
     say "two at once"
     "$lab" up "$one" &
     "$lab" up "$two"
     wait
-    is "listed" "$one up $two up" "$("$lab" list | grep -F "$one" | xargs)"
+    is "listed" "$one up $two up" "$("$lab" list | grep -F "$one" | sort | xargs)"
     no "a name that is taken" "$lab" up "$one"
     is "its host" "server-a saw 10.0.1.10 port*" "$("$lab" ask "$one" client-a tcp 10.0.1.80 80)"
     is "the other has not seen it" "" "$("$lab" seen "$two" server-a)"
@@ -68,22 +68,23 @@ test_life() {
     is "exit status" 7 "$?"
     # shellcheck disable=SC2016 # for the inner shell
     is "environment, name" "x nat-b" "$(X=x on nat-b bash -c 'echo $X $(hostname)')"
-    on nat-a sh -c 'trap "echo caught; exit 3" TERM; echo; while :; do sleep 0.05; done' >"$scratch/said" &
+    "$lab" exec "$one" nat-a sh -c 'trap "echo caught; exit 3" TERM; echo; while :; do sleep 0.05; done' >"$scratch/said" &
     pids=$!
     until [[ -s $scratch/said ]]; do sleep 0.05; done
     kill -TERM "$pids"
     wait "$pids"
     is "TERM is passed on" "3 caught" "$? $(xargs <"$scratch/said")"
-    on nat-a sleep 987654 &
+    "$lab" exec "$one" nat-a sleep 987654 &
     pids=$!
     until on nat-a pgrep -f '^sleep 987654' >/dev/null; do sleep 0.05; done
     disown "$pids"
     kill -KILL "$pids"
     sleep 0.2
     no "KILL is too" on nat-a pgrep -f '^sleep 987654'
-    is "no zombies" 0 "$(on nat-a ps -eo stat= | grep -c Z)"
+    is "no zombies" "" "$(on nat-a ps -eo stat=,ppid=,args= | grep ^Z)"
     remember "$one"
-    on nat-a sleep 1000 &
+    "$lab" exec "$one" nat-a sleep 1000 &
+    sleep 0.1
     "$lab" down "$one"
     wait
     gone "down"
@@ -121,12 +122,14 @@ test_life() {
             sleep "$begun"
             disown "$holder"
             kill -"$signal" "$holder" 2>/dev/null
-            sleep 0.3
-            "$lab" list | grep -qF "$one" && say "(it was up after $begun s)"
-            "$lab" down "$one" 2>/dev/null
+            for ((try = 0; try < 100; try++)); do
+                "$lab" list | grep -qF "$one" || break
+                sleep 0.05
+            done
+            is "$signal after $begun s" '[0-9]?([0-9])' "$try"
         done
     done
     remembered=(none)
     gone "killed while coming up"
-    is "processes" 0 "$(grep -lzsF "$one" /proc/[0-9]*/cmdline | grep -cv "/proc/$$/")"
+    is "processes" 0 "$(pgrep -fc -- "lab up $one")"
 }
