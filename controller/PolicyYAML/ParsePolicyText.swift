@@ -27,8 +27,17 @@ package func parsePolicyText(_ file: PolicyText) -> (documents: [PolicyNode], di
     var documents: [PolicyNode] = []
     var diagnostics: [Diagnostic] = []
     do {
-        let parser = try Parser(yaml: characters.text, encoding: .utf8)
+        // The basic resolver takes every scalar for text. What is a number is for NATPolicy to say; to ask a dozen regular
+        // expressions for each key, as the default one does, takes most of the time.
+        let parser = try Parser(yaml: characters.text, resolver: .basic, encoding: .utf8)
         while let root = try parser.nextRoot() {
+            guard documents.count < PolicyText.documentLimit else {
+                diagnostics.append(
+                    refusal(
+                        "the file has more than \(PolicyText.documentLimit) documents",
+                        remedy: "split it into several files"))
+                break
+            }
             var converter = NodeConverter(file: file.name, isDisguised: characters.isDisguised)
             let document = converter.convert(root, depth: 0)
             diagnostics += converter.diagnostics

@@ -16,6 +16,8 @@ package struct PolicyText: Hashable, Sendable {
     /// In bytes: 10,000 generously written port forwards, about two seconds of parsing in a debug build.
     package static let sizeLimit = 4 << 20
 
+    package static let documentLimit = 1000
+
     package init(name: String, text: String) {
         self.name = name
         self.text = text
@@ -50,7 +52,7 @@ package func readPolicies(_ files: [PolicyText]) -> PolicyReadings {
     for file in files {
         let parsed = parsePolicyText(file)
         var diagnostics = parsed.diagnostics
-        for node in parsed.documents {
+        for node in parsed.documents where diagnostics.count < diagnosticLimit {
             let reading = readPolicy(node, file: file.name)
             diagnostics += reading.diagnostics
             guard let document = reading.document else { continue }
@@ -66,17 +68,12 @@ package func readPolicies(_ files: [PolicyText]) -> PolicyReadings {
                 readings.policies.append(policy)
             }
         }
-        readings.diagnostics += bounded(diagnostics)
+        readings.diagnostics += diagnostics.prefix(diagnosticLimit).sorted {
+            ($0.line, $0.column) < ($1.line, $1.column)
+        }
     }
     return readings
 }
 
-/// The first thousand of a file's faults: the next run shows the others.
-private func bounded(_ diagnostics: [Diagnostic], limit: Int = 1000) -> [Diagnostic] {
-    guard diagnostics.count > limit, let last = diagnostics.first else { return diagnostics }
-    let rest = Diagnostic(
-        file: last.file, line: 0, column: 0, path: "",
-        message: "\(diagnostics.count - limit) more faults are not shown",
-        remedy: "mend those above and try again")
-    return diagnostics.prefix(limit) + [rest]
-}
+/// Of one file; the next try shows the others.
+private let diagnosticLimit = 1000

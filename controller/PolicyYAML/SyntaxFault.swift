@@ -21,7 +21,8 @@ func syntaxFault(_ error: YamlError, file: String, text: String) -> Diagnostic {
             let fault = indicatorFault(indicator)
             return diagnostic(place, fault.message, fault.remedy)
         }
-        let message = context.map { "\(problem) \($0.text) of line \($0.mark.line)" } ?? problem
+        let start = context.map { $0.mark.line == mark.line ? $0.text : "\($0.text) from line \($0.mark.line)" }
+        let message = start.map { "\(problem) \($0)" } ?? problem
         return diagnostic(
             mark, "not valid YAML: \(message)", remedy(problem: problem, context: context?.text, at: mark, lines))
     case .duplicatedKeysInMapping(let keys, let context):

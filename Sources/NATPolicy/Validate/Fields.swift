@@ -36,7 +36,6 @@ extension PolicyReader {
                 continue
             }
             let keyPlace = place.child(key, pair.key)
-            let faults = diagnostics.count
             if !seen.insert(key).inserted {
                 refuse("key \(quoted(key)) is written twice", at: keyPlace, remedy: "keep one of them")
             } else if notYet.contains(key) {
@@ -49,8 +48,9 @@ extension PolicyReader {
                 refuse("key \(quoted(key)) has no value", at: keyPlace, remedy: "give it a value, or remove it")
             } else {
                 fields.values[key] = place.child(key, pair.value)
+                continue
             }
-            if diagnostics.count > faults { fields.refused.insert(key) }
+            fields.refused.insert(key)
         }
         return fields
     }

@@ -9,16 +9,20 @@ import NetAddress
 /// it can't, it notes a fault and returns nil, and its caller goes on with the next value. Invariant: a document comes
 /// out only when there was no fault, so a nil in between never turns into a default.
 struct PolicyReader {
+    /// Enough for a person; a file of garbage has a fault in each line.
+    static let diagnosticLimit = 1000
+
     let file: String
     private(set) var diagnostics: [Diagnostic] = []
 
     init(file: String) { self.file = file }
 
-    mutating func refuse(_ message: String, at place: Place, remedy: String) {
+    mutating func refuse(_ message: @autoclosure () -> String, at place: Place, remedy: @autoclosure () -> String) {
+        guard diagnostics.count < Self.diagnosticLimit else { return }
         diagnostics.append(
             Diagnostic(
-                file: file, line: place.mark.line, column: place.mark.column, path: place.path, message: message,
-                remedy: remedy))
+                file: file, line: place.mark.line, column: place.mark.column, path: place.path, message: message(),
+                remedy: remedy()))
     }
 
     mutating func refuse(_ error: AddressError, at place: Place) {
