@@ -24,9 +24,15 @@ enum FactGatherer {
             var dadfailed: Bool?
         }
 
-        var ifname: String
+        private enum CodingKeys: String, CodingKey {
+            case name = "ifname"
+            case flags
+            case addresses = "addr_info"
+        }
+
+        var name: String
         var flags: [String]
-        var addr_info: [Address]
+        var addresses: [Address]
     }
 
     private struct Route: Decodable {
@@ -48,10 +54,10 @@ enum FactGatherer {
     static func interfaces(_ json: String) throws(KernelError) -> [HostFacts.Interface] {
         let links: [Link] = try decode(json, "ip address show")
         return links.filter { !$0.flags.contains("LOOPBACK") }.map { link in
-            let usable = link.addr_info.filter { $0.temporary != true && $0.deprecated != true && $0.dadfailed != true }
+            let usable = link.addresses.filter { $0.temporary != true && $0.deprecated != true && $0.dadfailed != true }
             let ordered = usable.filter { $0.family == "inet" } + usable.filter { $0.family == "inet6" }.reversed()
             return HostFacts.Interface(
-                name: link.ifname,
+                name: link.name,
                 addresses: ordered.compactMap { info in
                     guard let text = info.local, let address = try? IPAddress(text) else { return nil }
                     return HostFacts.Address(address, prefixLength: info.prefixlen)

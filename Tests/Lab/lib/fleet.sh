@@ -31,7 +31,7 @@ wait_for() {
 
 start_controller() {
     on controller bash -c "exec '$bin/natfleet' serve --data '$controller_data' --listen 10.0.0.5:8443 \
-        --advertise controller.lab >/run/natfleet.log 2>&1" </dev/null &
+        --advertise controller >/run/natfleet.log 2>&1" </dev/null &
     if ! wait_for 20 "the controller" on controller env NATFLEET_CONFIG="$controller_data/admin.yaml" \
         "$bin/natfleet" get instances; then
         on controller cat /run/natfleet.log >&2

@@ -5,11 +5,11 @@
 #
 # Runs in the namespaces of one host, makes them look like a machine of its own, and then holds them. Writes a line to
 # descriptor 7 when done.
-#   /etc, /var/lib  the machine's to read, the host's own to write        /run, /sys  the host's own
+#   /etc, /var/lib  the machine's to read, the host's own to write; /run, /sys and its name: the host's own
 
 set -eu
 host=$1
-hostname "$host"
+printf '%s' "$host" >/proc/sys/kernel/hostname
 
 private_copy() {
     local layers=/run/lab/$host$1
@@ -21,7 +21,8 @@ private_copy() {
 }
 private_copy /etc
 private_copy /var/lib
-mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+# Read-only: what can be set there, the size of conntrack's hash table for one, belongs to the whole machine.
+mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/lab
 : >/run/lab/seen
@@ -65,7 +66,6 @@ case $host in
         put ipv6/conf/default/addr_gen_mode 1
         for scope in all default; do put "ipv4/conf/$scope/send_redirects" 0; done
         for key in arptables ip6tables iptables; do put "bridge/bridge-nf-call-$key" 0; done
-        put netfilter/nf_conntrack_tcp_be_liberal 1
         ;;
     nat-*)
         for scope in all default; do put "ipv6/conf/$scope/accept_ra" 1; done

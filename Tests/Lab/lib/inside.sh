@@ -51,7 +51,9 @@ lab_shell() {
     [[ $# -eq 2 ]] || die 2 "shell needs a lab and a host: lab shell NAME HOST"
     need_root
     host_pid "$1" "$2"
-    PS1="[$1 $2 \\W]# " exec "${enter[@]}" -t "$pid" -- bash --norc
+    # A terminal of its own: the caller's belongs to a session that the lab's processes can't see.
+    exec "${enter[@]}" -t "$pid" -- setpriv --pdeathsig KILL \
+        script -q -c "PS1='[$1 $2 \\W]# ' exec bash --norc --noprofile" /dev/null
 }
 
 lab_pid() {

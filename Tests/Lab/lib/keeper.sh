@@ -11,6 +11,11 @@ lab_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [[ $1 == launch ]]; then
     # The parent may have died before the kernel was asked to tell about it.
     [[ $PPID -eq $2 ]] || exit 1
+    # Whatever else the caller had open, somebody may wait for its end.
+    for fd in /proc/self/fd/*; do
+        fd=${fd##*/}
+        case $fd in [0-3] | 9 | 255) ;; *) eval "exec $fd>&-" ;; esac
+    done
     exec unshare --net --mount --propagation private --pid --fork --kill-child bash "$lab_lib/keeper.sh" run "$3"
 fi
 mode=$2

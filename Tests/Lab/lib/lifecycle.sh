@@ -39,7 +39,7 @@ claim() {
 need_tools() {
     local tool missing=()
     for tool in unshare nsenter setpriv setsid flock ip iptables-restore ip6tables-restore radvd socat conntrack \
-        tcpdump ping pgrep; do
+        tcpdump ping pgrep script; do
         command -v "$tool" >/dev/null || missing+=("$tool")
     done
     [[ ${#missing[@]} -eq 0 ]] || die 1 "missing: ${missing[*]}; on Debian and Ubuntu: apt-get install -y" \
@@ -49,9 +49,12 @@ need_tools() {
 
 # Ends the lab that this command is bringing up or holding.
 finish() {
+    local jobs
     trap '' INT TERM HUP
-    [[ -z ${launcher-} ]] || kill -KILL "$launcher" 2>/dev/null
-    wait 2>/dev/null
+    jobs=$(jobs -p)
+    # shellcheck disable=SC2086 # a list
+    [[ -z $jobs ]] || { kill -KILL $jobs && wait $jobs; } 2>/dev/null
+    exec 9>&-
     exclusively sweep
     exit "$1"
 }
@@ -88,7 +91,7 @@ record_pids() {
 }
 
 lab_up() {
-    local name='' hold='' verbose='' word rest ready='' reason='' launcher='' dir
+    local name='' hold='' verbose='' word rest ready='' reason='' launcher dir
     for word; do
         case $word in
             --hold) hold=1 ;;
@@ -105,10 +108,11 @@ lab_up() {
     need_root
     need_tools
     dir=$lab_state/$name
-    exclusively claim || die 4 "lab '$name' is there already: lab down $name removes it"
+    # Before anything is made: bash without a trap ignores a SIGINT that the program it waits for has survived.
     trap 'finish 130' INT
     trap 'finish 143' TERM
     trap 'finish 129' HUP
+    exclusively claim || die 4 "lab '$name' is there already: lab down $name removes it"
     launch
     while read -r word rest <&5; do
         case $word in
@@ -131,7 +135,6 @@ lab_up() {
     fi
     printf 'ready\n'
     wait "$launcher" 2>/dev/null
-    launcher=
     finish 0
 }
 

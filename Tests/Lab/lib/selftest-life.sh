@@ -81,7 +81,7 @@ test_life() {
     kill -KILL "$pids"
     sleep 0.2
     no "KILL is too" on nat-a pgrep -f '^sleep 987654'
-    is "no zombies" "" "$(on nat-a ps -eo stat=,ppid=,args= | grep ^Z)"
+    is "no zombies" "" "$(on nat-a ps -eo stat=,ppid=,args= | grep "^Z *1 ")"
     remember "$one"
     "$lab" exec "$one" nat-a sleep 1000 &
     sleep 0.1
@@ -115,7 +115,7 @@ test_life() {
     gone "parent killed"
 
     say "killed while coming up"
-    for begun in 0.02 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0; do
+    for begun in 0.02 0.1 0.3 0.5 0.7 1.0; do
         for signal in KILL INT; do
             env --default-signal=INT "$lab" up "$one" >/dev/null 2>&1 &
             holder=$!

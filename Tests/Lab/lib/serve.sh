@@ -25,7 +25,7 @@ record_pings() {
     tcpdump -i eth0 -Q in -l -n -t --immediate-mode -Z root \
         'icmp[icmptype] == icmp-echo or (icmp6 and ip6[40] == 128)' 2>"$log" </dev/null 3>&- |
         while read -r _ peer _; do printf 'icmp 0 %s\n' "$peer" >>/run/lab/seen; done >/dev/null 2>&1 3>&- &
-    for ((try = 0; try < 250; try++)); do
+    for ((try = 0; try < 1000; try++)); do
         [[ ! $(<"$log") =~ listening ]] || return 0
         sleep 0.02
     done
@@ -59,7 +59,7 @@ for word in "${started[@]}"; do
     read -r protocol port <<<"$word"
     for ((try = 0; ; try++)); do
         ! listening "$protocol" "$port" || break
-        ((try < 250)) || fail "no server at $word: $(tail -n 3 /run/lab/socat.log)"
+        ((try < 1000)) || fail "no server at $word: $(tail -n 3 /run/lab/socat.log)"
         sleep 0.02
     done
 done
