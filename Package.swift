@@ -292,6 +292,7 @@ let package = Package(
                 "NATPolicy",
                 "NetAddress",
                 "Netfilter",
+                .product(name: "Subprocess", package: "swift-subprocess"),
             ],
             path: "Tests/Support"
         ),
