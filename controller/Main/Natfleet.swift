@@ -2,20 +2,17 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import ArgumentParser
-import FleetModel
+import ControllerCLI
+import Foundation
 
 /// `natfleet`: the controller and its command line.
-@main
-struct Natfleet: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "natfleet",
-        abstract: "Keeps a fleet of NAT instances doing exactly what was asked.",
-        version: NatfleetVersion.current,
-        subcommands: [Serve.self, Version.self])
+struct Natfleet: ParsableCommand {
+    static let configuration = CommandConfiguration.natfleet(extra: [Serve.self])
 }
 
-struct Version: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print the version.")
-
-    func run() { print("natfleet \(NatfleetVersion.current)") }
+@main
+enum Program {
+    static func main() async {
+        exit(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
+    }
 }
