@@ -12,9 +12,9 @@ import Foundation
 ///
 /// Files in it are written whole: to a new file (`0600`), synced, renamed over the old one, and the folder synced, so
 /// that a crash leaves the old content or the new.
-package struct DataFolder: Sendable {
+package final class DataFolder: Sendable {
     package let path: String
-    /// Holds the lock until the process ends.
+    /// Holds the lock until the folder is let go, at the latest when the process ends, however it ends.
     private let lock: Int32
 
     /// Makes the folder when it is missing, and takes its lock.
@@ -22,12 +22,7 @@ package struct DataFolder: Sendable {
     /// - Throws: `FleetError` forbidden when it cannot be written, conflict when another controller has it.
     package init(_ path: String) throws {
         self.path = path
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw Self.notWritable(path)
-        }
+        try Self.makeFolder(path)
         let descriptor = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.notWritable(path) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -39,17 +34,21 @@ package struct DataFolder: Sendable {
         lock = descriptor
     }
 
+    deinit { close(lock) }
+
     package func path(of name: String) -> String { "\(path)/\(name)" }
 
     package func exists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(of: name)) }
 
     /// - Throws: `FleetError` forbidden.
-    package func makeFolder(_ name: String) throws {
+    package func makeFolder(_ name: String) throws { try Self.makeFolder(path(of: name)) }
+
+    private static func makeFolder(_ path: String) throws {
         do {
             try FileManager.default.createDirectory(
-                atPath: path(of: name), withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
-            throw Self.notWritable(path(of: name))
+            throw notWritable(path)
         }
     }
 

@@ -13,7 +13,7 @@ extension Fleet {
 
     /// Status up, desired state down; held while there is nothing new to say.
     ///
-    /// Costs one read of the store and writes only what changed. Answers at once when what is wanted is not what the
+    /// Costs a few small reads of the store and writes only what changed. Answers at once when what is wanted is not what the
     /// agent last heard, and when the request carries an outcome.
     package func checkin(_ request: CheckinRequest, from agent: AgentIdentity) async throws -> CheckinResponse {
         let id = agent.instance

@@ -10,6 +10,9 @@ extension Fleet {
     /// How long the same key may enrol again with the same token without taking another use: the answer got lost.
     private static let lostAnswer: Int64 = 10 * 60 * 1000
 
+    /// How long ended certificates are kept: 30 days, in which their keys may still vouch for their instance.
+    private static let memory: Int64 = 30 * 86_400 * 1000
+
     /// The fleet CA's certificates, for anyone.
     package var caBundle: CABundle { CABundle(certificates: authority.bundle) }
 
@@ -21,19 +24,17 @@ extension Fleet {
     /// - Throws: `FleetError` unauthorized for a token that is wrong, used up, revoked or expired; badRequest; conflict
     ///   for a name that is taken; forbidden for a banned instance.
     package func enroll(_ request: EnrollRequest) async throws -> IssuedIdentity {
+        let tokenHash = sha256(request.joinToken.utf8)
+        // Strangers cost a read, not a turn of the writer or a signature.
+        guard try await store.read({ try $0.joinToken(hash: tokenHash) }) != nil else { throw Self.unknownToken }
         let checked = try authority.check(csr: request.csr)
         try checkLabels(request.labels)
         let claims = Dictionary(uniqueKeysWithValues: request.labels.map { ("agent/\($0.key)", $0.value) })
         let fallback = surroundings.identifier()
         let (now, authority, layers, date) = (self.now, self.authority, self.layers, surroundings.now())
-        let tokenHash = sha256(request.joinToken.utf8)
 
         let (id, certificate) = try await store.write { store in
-            guard let token = try store.joinToken(hash: tokenHash) else {
-                throw FleetError(
-                    .unauthorized, "the join token is not known here",
-                    remedy: "make one with `natfleet token create` and put it into the agent's configuration")
-            }
+            guard let token = try store.joinToken(hash: tokenHash) else { throw Self.unknownToken }
             let id = try token.instance ?? Self.claimedName(request.instanceID, fallback: fallback)
             let lost = try store.certificates(instance: id).contains {
                 $0.keyHash == checked.keyHash && $0.joinToken == token.id && $0.state != .revoked
@@ -89,6 +90,8 @@ extension Fleet {
             for old in try store.certificates(instance: agent.instance) where old.state == .pending {
                 try store.setState(.superseded, serial: old.serial)
             }
+            try store.forgetCertificates(
+                instance: agent.instance, endedBefore: Timestamp(milliseconds: now.milliseconds - Self.memory))
             let certificate = try authority.issue(checked, instance: agent.instance, now: date)
             try store.insert(
                 CertificateRow(
@@ -100,6 +103,10 @@ extension Fleet {
             "certificate renewed", metadata: ["instance": "\(agent.instance)", "serial": "\(certificate.serial)"])
         return IssuedIdentity(instanceID: agent.instance, certificate: certificate.pem, ca: authority.bundle)
     }
+
+    private static let unknownToken = FleetError(
+        .unauthorized, "the join token is not known here",
+        remedy: "make one with `natfleet token create` and put it into the agent's configuration")
 
     private static func claimedName(_ claim: String?, fallback: String) throws -> String {
         guard let claim else { return "ext-\(fallback)" }

@@ -15,8 +15,8 @@ import Synchronization
 /// The controller's use-cases: what operators and agents may ask, decided over a store, a certificate authority and a
 /// policy reader that are passed in.
 ///
-/// Goals: what was acknowledged is stored; one call changes everything it names or nothing; a check-in costs one read
-/// and, unless something changed, no write.
+/// Goals: what was acknowledged is stored; one call changes everything it names or nothing; a check-in costs a few
+/// small reads and, unless something changed, no write.
 /// Approach: each use-case is one extension file and does its checks and its writes in one store transaction. What an
 /// instance should run is never stored as a document: it is a pure function of its `instance_policy` rows, whose
 /// revisions never change, so the results can be cached for ever (`LayerCache`). Waiters are woken after the commit.

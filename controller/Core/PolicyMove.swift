@@ -4,6 +4,7 @@
 import FleetAPI
 import FleetModel
 import NATPolicy
+import NetAddress
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -19,6 +20,8 @@ struct PolicyMove {
     let actor: String
     let now: Timestamp
     private var changes: [PolicyChange] = []
+    /// What the operator said, by policy.
+    private var notes: [String: String] = [:]
     /// By policy: the layer and whom it selects, or nil when the policy goes.
     private var targets: [String: (layer: EffectivePolicy.Layer, selector: Selector)?] = [:]
 
@@ -48,6 +51,7 @@ struct PolicyMove {
                 document: String(decoding: document.canonicalJSON(), as: UTF8.self), createdAt: now, actor: actor,
                 message: message))
         try store.save(PolicyRow(name: name, currentRevision: revision, lastRevision: revision))
+        notes[name] = message.map { " (\(shown($0, limit: 200)))" }
         targets[name] = .some((EffectivePolicy.Layer(policy: name, revision: revision), document.spec.selector))
         let action: PolicyChange.Action = policy?.currentRevision == nil ? .created : .updated
         changes.append(PolicyChange(name: name, action: action, revision: revision, instances: []))
@@ -71,7 +75,8 @@ struct PolicyMove {
             try store.append(
                 NewEvent(
                     at: now, actor: actor, kind: kind, subject: "policy/\(change.name)",
-                    detail: "\(change.action.rawValue) revision \(change.revision), \(change.instances.count) instances"
+                    detail: "\(change.action.rawValue) revision \(change.revision)\(notes[change.name] ?? ""), "
+                        + (change.instances.count == 1 ? "1 instance" : "\(change.instances.count) instances")
                 ))
         }
         return changes

@@ -60,6 +60,8 @@ package protocol StoreWriting: StoreReading {
     func insert(_ certificate: CertificateRow) throws
     func setState(_ state: CertificateRow.State, serial: String) throws
 
+    func forgetCertificates(instance: String, endedBefore end: Timestamp) throws
+
     func insert(_ token: JoinTokenRow) throws
     /// Takes one use in one statement; false when the token is used up, revoked or past its end.
     func consumeJoinToken(id: String, now: Timestamp) throws -> Bool

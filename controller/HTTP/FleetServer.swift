@@ -11,7 +11,7 @@ import NIOSSL
 import ServiceLifecycle
 
 /// Where the controller listens.
-package struct ListenAddress: Hashable, Sendable {
+package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     package var host: String
     package var port: Int
 
@@ -19,6 +19,9 @@ package struct ListenAddress: Hashable, Sendable {
         self.host = host
         self.port = port
     }
+
+    /// As in a URL: `127.0.0.1:8443`, `[::1]:8443`.
+    package var description: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
 }
 
 /// The controller's HTTPS server, with what has to run beside it.

@@ -14,6 +14,8 @@ import NATPolicy
 import NIOCore
 import PolicyYAML
 import ServiceLifecycle
+import Synchronization
+import UnixSignals
 
 /// Everything that one controller process is made of.
 struct Controller {
@@ -27,6 +29,7 @@ struct Controller {
     let names: Names
     let logger: Logger
 
+    /// - Throws: `FleetError` with what to do when the data folder, the database or the authority cannot be used.
     static func open(data: String, names: Names, logger: Logger) async throws -> Controller {
         let folder = try DataFolder(data)
         let store = try SQLiteStore(path: folder.path(of: "natfleet.db"))
@@ -43,66 +46,100 @@ struct Controller {
         return (readings.documents, readings.diagnostics)
     }
 
+    /// Serves until SIGTERM or SIGINT.
     func run(listen: ListenAddress) async throws {
-        let welcome = try await !fleet.hasOperators()
+        let startup = Startup()
         let server = try fleetServer(fleet, certificate: certificate, listen: listen, logger: logger) { port in
-            await started(port: port, listen: listen, first: welcome)
+            await startup.finish { try await started(port: port, listen: listen) }
         }
+        var quiet = logger
+        quiet.logLevel = .warning
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        startup.group = group
         do {
-            try await server.runService()
-        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            try await group.run()
+        } catch let error as IOError {
+            throw explain(error, listen)
+        } catch let error as SocketAddressError {
             throw FleetError(
-                .conflict, "\(listen.defaultValueDescription) is in use",
-                remedy: "stop what listens there, or choose another port with --listen")
-        } catch let error as IOError where [EACCES, EADDRNOTAVAIL].contains(error.errnoCode) {
-            throw FleetError(
-                .forbidden, "\(listen.defaultValueDescription) cannot be listened on: \(error)",
-                remedy: "choose an address of this machine and a port above 1023 with --listen")
+                .badRequest, "\(listen.host) is not a name or an address to listen on: \(error)",
+                remedy: "give --listen an address of this machine")
         }
         try store.close()
+        if let error = startup.error { throw error }
         logger.info("stopped")
     }
 
-    private func started(port: Int, listen: ListenAddress, first: Bool) async {
-        do {
-            if first { try await welcome(port: port) }
-        } catch {
-            logger.critical("the first start failed", metadata: ["error": "\(error)"])
-            return
+    private func explain(_ error: IOError, _ listen: ListenAddress) -> FleetError {
+        switch error.errnoCode {
+        case EADDRINUSE:
+            FleetError(
+                .conflict, "\(listen) is in use",
+                remedy: "stop what listens there, or choose another port with --listen")
+        case EACCES, EADDRNOTAVAIL:
+            FleetError(
+                .forbidden, "\(listen) cannot be listened on: \(String(cString: strerror(error.errnoCode)))",
+                remedy: "choose an address of this machine and a port above 1023 with --listen")
+        default: FleetError(.internal, "\(listen): \(error)")
         }
-        let address = ListenAddress(host: listen.host, port: port)
-        logger.info("listening on https://\(address.defaultValueDescription)")
+    }
+
+    private func started(port: Int, listen: ListenAddress) async throws {
+        if try await !fleet.hasOperators() { try await welcome(port: port) }
+        let fingerprint = try authority.fingerprint
+        logger.info("fleet authority", metadata: ["sha256": "\(fingerprint)"])
+        logger.info("listening on https://\(ListenAddress(host: listen.host, port: port))")
     }
 
     /// Makes the admin token. The file comes before the row: a crash between them makes both again.
     private func welcome(port: Int) async throws {
         let secret = Surroundings().secret(prefix: "nfo")
         let url = names.url(port: port)
-        let ca = authority.bundle.joined(separator: "\n").split(separator: "\n").map { "  \($0)" }
-        let configuration = """
-            server: \(url)
-            ca: |
-            \(ca.joined(separator: "\n"))
-            token: \(secret)
-
-            """
-        try folder.write(configuration, to: Self.clientConfiguration)
+        let ca = authority.bundle.flatMap { $0.split(separator: "\n") }.map { "  \($0)\n" }.joined()
+        try folder.write("server: \(url)\nca: |\n\(ca)token: \(secret)\n", to: Self.clientConfiguration)
         try await fleet.addOperator("admin", role: .admin, secret: secret)
-        let path = folder.path(of: Self.clientConfiguration)
         let text = """
 
             natfleet is ready. What to do next:
 
-              1. Operators: export NATFLEET_CONFIG=\(path)
-              2. For each machine, make a join token: natfleet token create
+              1. As operator: export NATFLEET_CONFIG=\(folder.path(of: Self.clientConfiguration))
+              2. For each machine: natfleet token create
               3. On the machine, in /etc/natfleet/agent.conf:
                    NATFLEET_CONTROLLER=\(url)
                    NATFLEET_CA_HASH=\(try authority.fingerprint)
-                   NATFLEET_JOIN_TOKEN=(the token)
-              4. Give the fleet a policy: natfleet apply -f policy.yaml
+                   NATFLEET_JOIN_TOKEN=the token of step 2
+              4. For the fleet: natfleet apply -f policy.yaml
 
 
             """
         FileHandle.standardError.write(Data(text.utf8))
+    }
+}
+
+/// How the first steps behind the open port went; a failure stops the server.
+private final class Startup: Sendable {
+    private struct State {
+        var group: ServiceGroup?
+        var error: (any Error)?
+    }
+
+    private let state = Mutex(State())
+
+    var group: ServiceGroup? {
+        get { state.withLock { $0.group } }
+        set { state.withLock { $0.group = newValue } }
+    }
+
+    var error: (any Error)? { state.withLock { $0.error } }
+
+    func finish(_ steps: @Sendable () async throws -> Void) async {
+        do {
+            try await steps()
+        } catch {
+            state.withLock { $0.error = error }
+            await group?.triggerGracefulShutdown()
+        }
     }
 }

@@ -6,6 +6,32 @@ import ControllerHTTP
 import Foundation
 import NetAddress
 
+/// A DNS name or an address, as a certificate can carry it.
+struct ServerName: ExpressibleByArgument, Hashable {
+    let text: String
+
+    init?(argument: String) {
+        let labels = argument.split(separator: ".", omittingEmptySubsequences: false)
+        let isName =
+            argument.utf8.count <= 253
+            && labels.allSatisfy { label in
+                (1...63).contains(label.utf8.count) && !label.hasPrefix("-") && !label.hasSuffix("-")
+                    && label.utf8.allSatisfy {
+                        Character(UnicodeScalar($0)).isLetter || (0x30...0x39).contains($0) || $0 == 0x2d
+                    }
+            }
+        // Digits and dots that are no address are a mistake, not a name.
+        let isNumeric = argument.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2e }
+        if let address = try? IPAddress(argument) {
+            text = address.description
+        } else if isName, !isNumeric {
+            text = argument
+        } else {
+            return nil
+        }
+    }
+}
+
 /// Under which names the controller is reached.
 struct Names {
     /// For the server certificate.
@@ -14,31 +40,30 @@ struct Names {
     let preferred: String
 
     init(listen: ListenAddress, advertise: [String]) {
-        let host = ProcessInfo.processInfo.hostName
-        let address = try? IPAddress(listen.host)
-        let wildcard = address?.isUnspecified ?? false
+        let host = ServerName(argument: ProcessInfo.processInfo.hostName)?.text
+        let isWildcard = (try? IPAddress(listen.host))?.isUnspecified ?? false
         certificate =
-            advertise + ["localhost", "127.0.0.1", "::1"] + (host.isEmpty ? [] : [host])
-            + (wildcard ? [] : [listen.host])
-        preferred = advertise.first ?? (wildcard ? "127.0.0.1" : listen.host)
+            advertise + ["localhost", "127.0.0.1", "::1"] + [host].compactMap(\.self)
+            + (isWildcard ? [] : [listen.host])
+        preferred = advertise.first ?? (isWildcard ? "127.0.0.1" : listen.host)
     }
 
-    func url(port: Int) -> String {
-        "https://\((try? IPAddress(preferred))?.bracketed ?? preferred):\(port)"
-    }
+    func url(port: Int) -> String { "https://\(ListenAddress(host: preferred, port: port))" }
 }
 
 extension ListenAddress: ExpressibleByArgument {
     /// `127.0.0.1:8443`, `[::1]:8443`, `name:8443`.
     public init?(argument: String) {
         guard let colon = argument.lastIndex(of: ":"),
-            let port = Int(argument[argument.index(after: colon)...]), (0...65535).contains(port)
+            let port = UInt16(argument[argument.index(after: colon)...])
         else { return nil }
-        var host = String(argument[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty, (try? IPAddress(host)) != nil || !host.contains(":") else { return nil }
-        self.init(host: host, port: port)
+        let host = argument[..<colon]
+        let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+        guard let name = ServerName(argument: String(isBracketed ? host.dropFirst().dropLast() : host)),
+            isBracketed == name.text.contains(":")
+        else { return nil }
+        self.init(host: name.text, port: Int(port))
     }
 
-    public var defaultValueDescription: String { "\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+    public var defaultValueDescription: String { description }
 }

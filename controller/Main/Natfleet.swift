@@ -6,11 +6,13 @@ import ControllerCLI
 import Foundation
 
 /// `natfleet`: the controller and its command line.
-@main
-struct Natfleet: AsyncParsableCommand {
+struct Natfleet: ParsableCommand {
     static let configuration = CommandConfiguration.natfleet(extra: [Serve.self])
+}
 
+@main
+enum Program {
     static func main() async {
-        Foundation.exit(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
+        exit(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
     }
 }

@@ -2,16 +2,9 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import ArgumentParser
-import ControllerCore
 import ControllerHTTP
-import ControllerPKI
-import ControllerStore
-import FleetModel
 import Foundation
-import Hummingbird
 import Logging
-import NATPolicy
-import PolicyYAML
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +14,9 @@ struct Serve: AsyncParsableCommand {
             authority, the server certificate and an admin token, and says what to do next.
             """)
 
-    @Option(help: ArgumentHelp("Folder for everything that the controller keeps.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("Folder for everything that the controller keeps.", valueName: "dir"),
+        completion: .directory)
     var data = "/var/lib/natfleet"
 
     @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "addr:port"))
@@ -29,24 +24,18 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Name or address under which agents and operators reach the controller; repeatable.", valueName: "name"))
-    var advertise: [String] = []
+            "Name or address under which agents and operators reach the controller; goes into its certificate. "
+                + "Repeatable.",
+            valueName: "name"))
+    var advertise: [ServerName] = []
 
     func run() async throws {
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
-        do {
-            try await serve()
-        } catch let error as FleetError {
-            FileHandle.standardError.write(Data("error: \(error.message)\n".utf8))
-            if let remedy = error.remedy { FileHandle.standardError.write(Data("  fix: \(remedy)\n".utf8)) }
-            throw ExitCode(1)
-        }
-    }
-
-    private func serve() async throws {
-        let logger = Logger(label: "natfleet")
+        // Nothing that the controller writes is anyone else's business.
+        umask(0o077)
         let controller = try await Controller.open(
-            data: data, names: Names(listen: listen, advertise: advertise), logger: logger)
+            data: data, names: Names(listen: listen, advertise: advertise.map(\.text)),
+            logger: Logger(label: "natfleet"))
         try await controller.run(listen: listen)
     }
 }

@@ -21,12 +21,14 @@ import GRDB
 /// Threading: GRDB serialises writes and gives each read a snapshot; this is a value around its pool.
 package struct SQLiteStore: Store {
     private let pool: DatabasePool
+    private let path: String
 
     /// Opens the file, makes it when it is missing, and brings its schema up to date.
     ///
     /// - Throws: `FleetError` internal for a damaged file or one of a newer natfleet, forbidden for one that cannot be
     ///   written.
     package init(path: String) throws {
+        self.path = path
         do {
             var configuration = Configuration()
             configuration.label = "natfleet"
@@ -44,17 +46,20 @@ package struct SQLiteStore: Store {
     package func read<Value: Sendable>(
         _ body: @escaping @Sendable (any StoreReading) throws -> Value
     ) async throws -> Value {
-        try await pool.read { try body(Transaction(database: $0)) }
+        try await explaining { try await pool.read { try body(Transaction(database: $0)) } }
     }
 
     package func write<Value: Sendable>(
         _ body: @escaping @Sendable (any StoreWriting) throws -> Value
     ) async throws -> Value {
-        try await pool.write { try body(Transaction(database: $0)) }
+        try await explaining { try await pool.write { try body(Transaction(database: $0)) } }
     }
 
     /// Empties the WAL into the file and closes it.
-    package func close() throws { try pool.close() }
+    package func close() throws {
+        try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+        try pool.close()
+    }
 
     /// What the writer promises, as SQLite tells it: journal mode, and 2 for FULL.
     package func durability() throws -> (journal: String, synchronous: Int) {
@@ -63,6 +68,14 @@ package struct SQLiteStore: Store {
                 try String.fetchOne(database, sql: "PRAGMA journal_mode") ?? "",
                 try Int.fetchOne(database, sql: "PRAGMA synchronous") ?? -1
             )
+        }
+    }
+
+    private func explaining<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as DatabaseError {
+            throw Self.explain(error, path: path)
         }
     }
 

@@ -87,6 +87,10 @@ extension Transaction: StoreWriting {
         try run("UPDATE certificate SET state = $1 WHERE serial = $2", [state.rawValue, serial])
     }
 
+    func forgetCertificates(instance: String, endedBefore end: Timestamp) throws {
+        try run("DELETE FROM certificate WHERE instance = $1 AND expires_at < $2", [instance, end.milliseconds])
+    }
+
     func insert(_ token: JoinTokenRow) throws {
         try run(
             """
