@@ -146,6 +146,7 @@ let package = Package(
             name: "PolicyYAML",
             dependencies: [
                 "NATPolicy",
+                "NetAddress",
                 .product(name: "Yams", package: "Yams"),
             ],
             path: "controller/PolicyYAML"

@@ -26,13 +26,13 @@ package struct CIDR: Hashable, Sendable, Comparable {
         let length = parseDecimal(text[text.index(after: slash)...].utf8, max: UInt32(address.family.bits))
         guard let length else {
             throw AddressError(
-                "'\(text.prefix(64))' has no prefix length between 0 and \(address.family.bits)",
+                "\(quoted(text)) has no prefix length between 0 and \(address.family.bits)",
                 remedy: "write it like \(address.family == .ipv4 ? "10.0.0.0/16" : "2001:db8::/64")"
             )
         }
         self.init(address, prefixLength: Int(length))
         guard self.address == address else {
-            throw AddressError("'\(text)' has host bits set", remedy: "write \(self) for the network")
+            throw AddressError("\(quoted(text)) has host bits set", remedy: "write \(self) for the network")
         }
     }
 

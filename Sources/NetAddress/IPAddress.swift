@@ -16,13 +16,13 @@ package struct IPAddress: Hashable, Sendable, Comparable {
     package init(_ text: some StringProtocol) throws(AddressError) {
         if text.utf8.contains(UInt8(ascii: ":")) {
             guard let bits = parseIPv6(text) else {
-                throw AddressError("'\(text.prefix(64))' is not an IPv6 address", remedy: "write it like 2001:db8::1")
+                throw AddressError("\(quoted(text)) is not an IPv6 address", remedy: "write it like 2001:db8::1")
             }
             self.init(family: .ipv6, bits: bits)
         } else {
             guard let bits = parseIPv4(text) else {
                 throw AddressError(
-                    "'\(text.prefix(64))' is not an IP address", remedy: "write it like 10.0.1.1 or 2001:db8::1")
+                    "\(quoted(text)) is not an IP address", remedy: "write it like 10.0.1.1 or 2001:db8::1")
             }
             self.init(family: .ipv4, bits: UInt128(bits))
         }
@@ -49,6 +49,11 @@ package struct IPAddress: Hashable, Sendable, Comparable {
 
     /// 0.0.0.0 or ::.
     package var isUnspecified: Bool { bits == 0 }
+
+    /// The IPv4 address inside one of ::ffff:0:0/96; nil for any other.
+    package var mappedIPv4: IPAddress? {
+        family == .ipv6 && bits >> 32 == 0xffff ? IPAddress(family: .ipv4, bits: bits) : nil
+    }
 }
 
 extension IPAddress: CustomStringConvertible, Codable {

@@ -35,14 +35,20 @@ package struct PortRange: Hashable, Sendable, Comparable {
         let numbers = parts.compactMap { parseDecimal($0, max: 65535) }
         guard (1...2).contains(parts.count), numbers.count == parts.count, numbers.allSatisfy({ $0 >= 1 }) else {
             throw AddressError(
-                "'\(text.prefix(64))' is not a port between 1 and 65535, nor a range of them",
+                "\(quoted(text)) is not a port between 1 and 65535, nor a range of them",
                 remedy: "write it like 8001 or \"8000-8019\""
             )
         }
         guard numbers[0] <= numbers[numbers.count - 1] else {
-            throw AddressError("'\(text)' runs backwards", remedy: "write the lower port first")
+            throw AddressError("\(quoted(text)) runs backwards", remedy: "write the lower port first")
         }
         try self.init(first: UInt16(numbers[0]), last: UInt16(numbers[numbers.count - 1]))
+    }
+
+    /// The range of `count` ports that begins where this one does; nil when it would end above 65535.
+    package func widened(to count: Int) -> PortRange? {
+        guard count >= 1, let last = UInt16(exactly: Int(first) + count - 1) else { return nil }
+        return try? PortRange(first: first, last: last)
     }
 
     package func contains(_ port: UInt16) -> Bool { first <= port && port <= last }
@@ -84,12 +90,12 @@ package struct Endpoint: Hashable, Sendable {
             isBracketed || !text[..<colon].contains(":"),
             !isBracketed || text[..<colon].last == "]"
         else {
-            throw AddressError("'\(text.prefix(64))' is not an address and a port", remedy: remedy)
+            throw AddressError("\(quoted(text)) is not an address and a port", remedy: remedy)
         }
         let host = isBracketed ? text[..<colon].dropFirst().dropLast() : text[..<colon]
         let address = try IPAddress(host)
         guard (address.family == .ipv6) == isBracketed else {
-            throw AddressError("'\(text)' puts brackets around an IPv4 address", remedy: remedy)
+            throw AddressError("\(quoted(text)) puts brackets around an IPv4 address", remedy: remedy)
         }
         self.init(address, ports: try PortRange(text[text.index(after: colon)...]))
     }
