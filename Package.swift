@@ -293,6 +293,7 @@ let package = Package(
                 "NATPolicy",
                 "NetAddress",
                 "Netfilter",
+                .product(name: "Subprocess", package: "swift-subprocess"),
             ],
             path: "Tests/Support"
         ),

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import NetAddress
+import Netfilter
+
+/// Turns an effective policy into rules and kernel settings for one host. Pure: the same input, the same output.
+///
+/// Two stages: `Resolver` replaces what the policy leaves to the host and collects what cannot be true there; then
+/// `FamilyCompiler` writes the rules of each family, `FilterRules` and `NATRules`, which cannot fail.
+///
+/// - Throws: all faults at once.
+package func compile(_ policy: EffectivePolicy, on facts: HostFacts) throws(CompileError) -> CompiledPolicy {
+    var resolver = Resolver(policy: policy, facts: facts)
+    let entries = resolver.resolve()
+    guard resolver.faults.isEmpty else { throw CompileError(faults: resolver.faults) }
+
+    let compilers = IPFamily.allCases.map { FamilyCompiler($0, entries: entries, policy: policy, facts: facts) }
+    var compiled = CompiledPolicy(
+        ruleset: Ruleset(),
+        sysctls: [],
+        forwarding: forwardingSettings(policy.forwarding),
+        outside: entries.outside,
+        resolved: resolver.sentences
+    )
+    for compiler in compilers {
+        compiled.ruleset[compiler.family] = compiler.rules
+        compiled.sysctls += compiler.sysctls
+        compiled.resolved += compiler.sentences
+    }
+    return compiled
+}
+
+/// The entries of a policy with nothing left to the host, in order.
+struct ResolvedEntries {
+    var masquerades: [ResolvedMasquerade] = []
+    var forwards: [ResolvedForward] = []
+    var outside: [IPFamily: String] = [:]
+}
+
+/// A masquerade in one family.
+struct ResolvedMasquerade {
+    let label: String
+    let family: IPFamily
+    let interface: String
+    /// `any` is the one network of everything.
+    let sources: [CIDR]
+    let except: [CIDR]
+    let randomFully: Bool
+}
+
+struct ResolvedForward {
+    /// Who may use which address: a rule each.
+    struct Admission: Hashable {
+        let destination: IPAddress
+        /// nil: anyone.
+        let source: CIDR?
+    }
+
+    let policy: String
+    let entry: PortForward
+    let label: String
+    let admissions: [Admission]
+    /// Whose connections the target sees as the instance's own; nil is anyone's.
+    let hidden: [CIDR?]
+
+    var destinations: [IPAddress] {
+        admissions.reduce(into: []) { if !$0.contains($1.destination) { $0.append($1.destination) } }
+    }
+}

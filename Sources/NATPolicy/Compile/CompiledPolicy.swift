@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NetAddress
+package import Netfilter
+
+/// What an effective policy means on one host.
+package struct CompiledPolicy: Hashable, Sendable {
+    package var ruleset: Ruleset
+    /// In the order in which to set them, before the rules.
+    package var sysctls: [SysctlSetting]
+    /// Forwarding itself: set last of all, after the rules were verified; reset first of all.
+    package var forwarding: [SysctlSetting]
+    /// The interface that the default route of each family leaves by.
+    package var outside: [IPFamily: String]
+    /// What `auto`, `self`, `vpc` and absent families turned out to be here, a sentence each.
+    package var resolved: [String]
+}
+
+/// A kernel setting that must hold a value.
+package struct SysctlSetting: Codable, Hashable, Sendable {
+    /// When the setting is ours to make, seen from the value found.
+    package enum Condition: Codable, Hashable, Sendable {
+        case always
+        /// Only where another value than this one is found.
+        case unless(String)
+        /// Only where this value is found.
+        case when(String)
+    }
+
+    /// As in sysctl.d: `net.ipv6.conf.eth0.accept_ra`; a dot in an interface's name is written `/`.
+    package var key: String
+    package var value: String
+    package var condition: Condition
+
+    package init(_ key: String, _ value: String, _ condition: Condition = .always) {
+        self.key = key
+        self.value = value
+        self.condition = condition
+    }
+
+    /// Below /proc/sys: `net/ipv6/conf/eth0/accept_ra`.
+    package var path: String {
+        String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
+    }
+
+    /// Whether a host where `found` is set needs this setting made.
+    package func isDue(found: String) -> Bool {
+        guard found != value else { return false }
+        return switch condition {
+        case .always: true
+        case .unless(let other): found != other
+        case .when(let other): found == other
+        }
+    }
+}

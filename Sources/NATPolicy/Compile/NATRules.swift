@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import NetAddress
+import Netfilter
+
+/// Table nat.
+extension FamilyCompiler {
+    /// NATFLEET-PRE: one rule a port forward, address and source.
+    var preroutingRules: [Rule] {
+        forwards.flatMap { forward in
+            forward.admissions.flatMap { admission in
+                mappings(forward.entry).map { ports, target in
+                    Rule(
+                        source: admission.source,
+                        destination: single(admission.destination),
+                        transport: .ports(forward.entry.protocol, destination: ports),
+                        comment: forward.label,
+                        target: .dnat(forward.entry.to.address, target)
+                    )
+                }
+            }
+        }
+    }
+
+    /// NATFLEET-POST: port forwards whose clients are hidden, before exceptions could spare them; then the masquerades
+    /// in their order, each with its exceptions before it, so that the first entry that matches decides.
+    var postroutingRules: [Rule] {
+        let hiding = forwards.flatMap { forward in
+            forward.destinations.flatMap { destination in
+                forward.hidden.map { source in
+                    Rule(
+                        source: source,
+                        destination: single(forward.entry.to.address),
+                        transport: .ports(forward.entry.protocol, destination: forward.entry.to.ports),
+                        connection: [translated(from: destination, forward.entry)],
+                        comment: forward.label,
+                        target: .masquerade(randomFully: true)
+                    )
+                }
+            }
+        }
+        return hiding
+            + masquerades.flatMap { entry in
+                exceptions(entry)
+                    + entry.sources.map { source in
+                        Rule(
+                            source: source,
+                            outInterface: entry.interface,
+                            comment: entry.label,
+                            target: .masquerade(randomFully: entry.randomFully)
+                        )
+                    }
+            }
+    }
+
+    /// What stays untranslated: the same rules in both tables, in filter without regard to the connection's state,
+    /// since on the way there replies may take another path and connections look invalid from here.
+    func exceptions(_ entry: ResolvedMasquerade) -> [Rule] {
+        entry.except.flatMap { destination in
+            entry.sources.map { source in
+                Rule(
+                    source: source,
+                    destination: destination,
+                    outInterface: entry.interface,
+                    comment: entry.label,
+                    target: .accept
+                )
+            }
+        }
+    }
+
+    func single(_ address: IPAddress) -> CIDR { CIDR(address, prefixLength: address.family.bits) }
+
+    /// Only connections that a forward of ours turned round: by what they were addressed to before.
+    func translated(from destination: IPAddress, _ entry: PortForward) -> ConnectionMatch {
+        ConnectionMatch([.dnat], originalDestination: destination, originalPorts: entry.port)
+    }
+
+    /// Ports and what becomes of them: one rule for a range where the back end can shift it, else one a port.
+    private func mappings(_ entry: PortForward) -> [(PortRange, TargetPorts)] {
+        let target = entry.to.ports
+        if entry.port.isSingle { return [(entry.port, .single(target.first))] }
+        // The kernel keeps the port where --to-destination names none.
+        if target == entry.port { return [(entry.port, .unchanged)] }
+        if facts.shiftsPortRanges { return [(entry.port, .shifted(target, base: entry.port.first))] }
+        return zip(entry.port.first...entry.port.last, target.first...target.last).compactMap { from, to in
+            (try? PortRange(from)).map { ($0, .single(to)) }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import NetAddress
+
+extension FamilyCompiler {
+    /// What the kernel must hold before rules and forwarding go on.
+    var sysctls: [SysctlSetting] {
+        guard isForwarded else { return [] }
+        return switch family {
+        case .ipv4: redirectSettings + pathFilterSettings
+        case .ipv6: routerAdvertisementSettings
+        }
+    }
+
+    private var used: [String] { outside + arrivals.filter { !outside.contains($0) } }
+
+    /// A forwarding host ignores router advertisements, and with them loses its default route, unless told 2. Where 0
+    /// is found a network manager handles them itself and must be left alone.
+    private var routerAdvertisementSettings: [SysctlSetting] {
+        outside.map { SysctlSetting("net.ipv6.conf.\(keyPart($0)).accept_ra", "2", .unless("0")) }
+    }
+
+    /// Clients on the outside interface must not be told to go past this host. The kernel sends redirects when either
+    /// of `all` and the interface says so.
+    private var redirectSettings: [SysctlSetting] {
+        (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(keyPart($0)).send_redirects", "0") }
+    }
+
+    /// With two interfaces paths may differ by direction, which the strict filter (1) drops. The kernel takes the higher
+    /// of `all` and the interface.
+    private var pathFilterSettings: [SysctlSetting] {
+        guard used.count > 1 else { return [] }
+        return (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(keyPart($0)).rp_filter", "2", .when("1")) }
+    }
+
+    private func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
+}
+
+/// IPv4 first: writing it resets settings of the same family.
+func forwardingSettings(_ forwarding: Forwarding) -> [SysctlSetting] {
+    var settings: [SysctlSetting] = []
+    if forwarding.ipv4 { settings.append(SysctlSetting("net.ipv4.ip_forward", "1")) }
+    if forwarding.ipv6 { settings.append(SysctlSetting("net.ipv6.conf.all.forwarding", "1")) }
+    return settings
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+/// One input for `iptables-restore --noflush --counters`, of one table: the kernel takes all of it or nothing.
+package struct RestoreStep: Hashable, Sendable {
+    package var table: Table
+    /// From `*table` to `COMMIT`, with the final newline.
+    package var text: String
+}
+
+/// Restore inputs to run one after the other; each must have succeeded before the next one starts.
+package struct RestorePlan: Hashable, Sendable {
+    package var steps: [RestoreStep]
+
+    package var isEmpty: Bool { steps.isEmpty }
+}
+
+/// The way from what the kernel holds to what is wanted, such that at no moment a private source leaves untranslated
+/// or a flow that is allowed before and after is refused. Empty when nothing differs.
+///
+/// Each table is a transaction of its own, so the tables pass through states in between (`Transition`):
+/// 1. nat learns the new masquerades and keeps the old ones; port forwards stay unless they only grow;
+/// 2. filter accepts the new egress only, old and new port forwards, and keeps old and new guards;
+/// 3. nat becomes the wanted one; 4. filter becomes the wanted one.
+///
+/// So what filter lets out is translated at any time: accepting comes after translating when NAT is turned on, goes
+/// before it when NAT is turned off, and the guard comes with the first and goes with the last. Most changes need one
+/// or two of the steps. Chains that stay the same are not mentioned, rules that stay keep their counters.
+package func plan(from actual: OwnedState, to desired: OwnedState) -> RestorePlan {
+    let transition = Transition(from: actual, to: desired)
+    let steps = [
+        step(.nat, from: actual.nat, to: transition.nat),
+        step(.filter, from: actual.filter, to: transition.filter),
+        step(.nat, from: transition.nat, to: desired.nat),
+        step(.filter, from: transition.filter, to: desired.filter),
+    ]
+    return RestorePlan(steps: steps.compactMap(\.self))
+}
+
+private func step(_ table: Table, from old: OwnedState.Contents, to new: OwnedState.Contents) -> RestoreStep? {
+    let changed = new.chains.sorted { $0.key < $1.key }.filter { old.chains[$0.key] != $0.value }
+    let removed = old.chains.keys.filter { new.chains[$0] == nil }.sorted()
+    let wrong = old.jumps.filter { jump in !new.jumps.contains(jump) || old.jumps.count { $0 == jump } > 1 }
+    let missing = new.jumps.filter { jump in !old.jumps.contains(jump) || wrong.contains(jump) }
+
+    var lines = changed.map { ":\($0.key) - [0:0]" }
+    for (name, rules) in changed {
+        lines += carryingCounters(from: old.chains[name] ?? [], to: rules).map(\.restoreText)
+    }
+    lines += wrong.map(\.deletion)
+    lines += missing.map(\.insertion)
+    lines += removed.map { "-F \($0)" } + removed.map { "-X \($0)" }
+    guard !lines.isEmpty else { return nil }
+    return RestoreStep(table: table, text: (["*\(table.rawValue)"] + lines + ["COMMIT", ""]).joined(separator: "\n"))
+}

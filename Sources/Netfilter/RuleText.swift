@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import NetAddress
+
+extension Rule {
+    /// The rule as `iptables-save` prints it, without counters: `-A CHAIN …`. One line whatever the strings hold.
+    package func line(in chain: String) -> String {
+        var words = ["-A", word(chain)]
+        if let source, !source.isEverything { words += ["-s", "\(source)"] }
+        if let destination, !destination.isEverything { words += ["-d", "\(destination)"] }
+        if let inInterface { words += ["-i", word(inInterface)] }
+        if let outInterface { words += ["-o", word(outInterface)] }
+        words += transport?.words ?? []
+        words += connection.flatMap(\.words)
+        words += ["-m", "comment", "--comment", quoted(comment)]
+        words += target.words
+        return words.joined(separator: " ")
+    }
+}
+
+extension Jump {
+    /// As `iptables-save` prints it.
+    package var line: String { "-A \(from.rawValue) -j \(word(to))" }
+}
+
+extension TransportMatch {
+    fileprivate var words: [String] {
+        switch self {
+        case .ports(let name, let ports):
+            ["-p", name.rawValue, "-m", name.rawValue, "--dport", ports.colonText]
+        case .icmpv6(let type):
+            ["-p", "ipv6-icmp", "-m", "icmp6", "--icmpv6-type", "\(type)"]
+        }
+    }
+}
+
+extension ConnectionMatch {
+    fileprivate var words: [String] {
+        let list = State.allCases.filter(states.contains).map(\.rawValue).joined(separator: ",")
+        var words = ["-m", "conntrack"] + (isInverted ? ["!"] : []) + ["--ctstate", list]
+        // Unlike -d, a single address has no /32 or /128 here.
+        if let originalDestination { words += ["--ctorigdst", "\(originalDestination)"] }
+        if let originalPorts { words += ["--ctorigdstport", originalPorts.colonText] }
+        return words
+    }
+}
+
+extension Target {
+    fileprivate var words: [String] {
+        switch self {
+        case .accept: return ["-j", "ACCEPT"]
+        case .drop: return ["-j", "DROP"]
+        case .masquerade(let randomFully):
+            return ["-j", "MASQUERADE"] + (randomFully ? ["--random-fully"] : [])
+        case .dnat(let address, let ports):
+            let suffix =
+                switch ports {
+                case .unchanged: ""
+                case .single(let port): ":\(port)"
+                case .shifted(let range, let base): ":\(range)/\(base)"
+                }
+            // IPv6 is in brackets only where a port follows.
+            return ["-j", "DNAT", "--to-destination", (suffix.isEmpty ? "\(address)" : address.bracketed) + suffix]
+        }
+    }
+}
+
+extension PortRange {
+    fileprivate var colonText: String { isSingle ? "\(first)" : "\(first):\(last)" }
+}
+
+/// Whether an interface's or chain's name can stand in a rule as it is. `+` at the end would be a wildcard.
+package func canBeWritten(_ name: String) -> Bool {
+    !name.isEmpty && name.utf8.allSatisfy(isWordByte)
+}
+
+/// A name as one word of a restore line. What cannot be written there becomes `?`, so that a hostile name makes a rule
+/// that matches nothing, never a second rule.
+func word(_ name: String) -> String {
+    name.isEmpty ? "?" : String(decoding: name.utf8.map { isWordByte($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+}
+
+private func isWordByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+        true
+    default: false
+    }
+}
+
+/// A comment as `iptables-save` prints it: bare when it has only letters, digits, `-` and `_`, else in double quotes
+/// with a backslash before quotes and backslashes (`xtables_save_string`). The kernel's limit is 255 bytes.
+private func quoted(_ comment: String) -> String {
+    let bytes = comment.utf8.prefix(255).map { (0x20...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }
+    let isBare = bytes.allSatisfy { isWordByte($0) && $0 != UInt8(ascii: ".") }
+    guard !isBare || bytes.isEmpty else { return String(decoding: bytes, as: UTF8.self) }
+    let escaped = bytes.flatMap { byte in
+        [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\")].contains(byte)
+            ? [UInt8(ascii: "\\"), byte] : [byte]
+    }
+    return "\"" + String(decoding: escaped, as: UTF8.self) + "\""
+}
