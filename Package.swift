@@ -230,9 +230,12 @@ let package = Package(
                 "ControllerCLI",
                 "FleetAPI",
                 "FleetModel",
+                "HTTPSClient",
                 "NATPolicy",
+                "NetAddress",
                 "PolicyYAML",
                 "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
         .testTarget(
