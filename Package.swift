@@ -234,9 +234,12 @@ let package = Package(
                 "ControllerCLI",
                 "FleetAPI",
                 "FleetModel",
+                "HTTPSClient",
                 "NATPolicy",
+                "NetAddress",
                 "PolicyYAML",
                 "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
         .testTarget(

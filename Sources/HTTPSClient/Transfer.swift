@@ -89,6 +89,8 @@ final class Transfer {
             throw TransportError(.other, "'\(request.url)' does not begin with https://")
         }
         try set(CURLOPT_URL, request.url)
+        // A name in the path is the server's to judge, `..` too.
+        try set(CURLOPT_PATH_AS_IS, 1)
         try set(CURLOPT_TIMEOUT_MS, request.timeout.milliseconds)
         try set(CURLOPT_FRESH_CONNECT, request.freshConnection ? 1 : 0)
         // curl would hold a body back for a second, waiting for "100 Continue".

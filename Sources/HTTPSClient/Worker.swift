@@ -40,7 +40,7 @@ final class Worker: @unchecked Sendable {
         self.multi = multi
     }
 
-    deinit { curl_multi_cleanup(multi) }
+    deinit { _ = withoutBrokenPipeSignal { curl_multi_cleanup(multi) } }
 
     func nextID() -> UInt64 {
         inbox.withLock { inbox in
@@ -96,15 +96,10 @@ final class Worker: @unchecked Sendable {
     }
 
     private func run() {
-        // CURLOPT_NOSIGNAL leaves SIGPIPE to us; other signals are for the program's own threads.
-        var signals = sigset_t()
-        sigfillset(&signals)
-        pthread_sigmask(SIG_BLOCK, &signals, nil)
-
         var transfers: [UnsafeMutableRawPointer: Transfer] = [:]
         while takeInbox(&transfers) {
             var running: Int32 = 0
-            var status = curl_multi_perform(multi, &running)
+            var status = withoutBrokenPipeSignal { curl_multi_perform(multi, &running) }
             finishDone(&transfers)
             // Woken by the inbox; the time limit is only so that nothing can be waited for without end.
             if status == CURLM_OK { status = curl_multi_poll(multi, nil, 0, 60_000, nil) }
@@ -150,8 +145,24 @@ final class Worker: @unchecked Sendable {
         _ result: Result<HTTPSClient.Response, TransportError>,
         _ transfers: inout [UnsafeMutableRawPointer: Transfer]
     ) {
-        curl_multi_remove_handle(multi, transfer.handle)
+        _ = withoutBrokenPipeSignal { curl_multi_remove_handle(multi, transfer.handle) }
         transfers[transfer.handle] = nil
         transfer.job.continuation.resume(returning: result)
     }
+}
+
+/// CURLOPT_NOSIGNAL leaves SIGPIPE to us: TLS writes to connections that the other side has closed. It is blocked only
+/// around such calls and taken away again, since threads and programs started later would inherit a lasting mask.
+private func withoutBrokenPipeSignal<Result>(_ body: () -> Result) -> Result {
+    var brokenPipe = sigset_t()
+    sigemptyset(&brokenPipe)
+    sigaddset(&brokenPipe, SIGPIPE)
+    var before = sigset_t()
+    pthread_sigmask(SIG_BLOCK, &brokenPipe, &before)
+    defer {
+        var noWait = timespec()
+        while sigtimedwait(&brokenPipe, nil, &noWait) == SIGPIPE {}
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+    }
+    return body()
 }

@@ -38,7 +38,7 @@ package struct ClientConfiguration: Codable, Hashable, Sendable {
             configuration = try YAMLDecoder().decode(from: data)
         } catch {
             throw FleetError(
-                .badRequest, "\(path) is not a client configuration: \(reason(error))",
+                .badRequest, "\(path) is not a client configuration: \(decodingReason(error))",
                 remedy: "write the keys server, ca and token, as the controller's admin.yaml has them")
         }
         return try configuration.checked(path)
@@ -69,14 +69,4 @@ package struct ClientConfiguration: Codable, Hashable, Sendable {
         copy admin.yaml from the controller's data folder to ~/.config/natfleet/config.yaml, or name it with \
         --config or NATFLEET_CONFIG
         """
-
-    private static func reason(_ error: any Error) -> String {
-        switch error {
-        case DecodingError.keyNotFound(let key, _): "key \(key.stringValue) is missing"
-        case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
-            "key \(context.codingPath.map(\.stringValue).joined(separator: ".")) is not text"
-        case let error as YamlError: "\(error)".split(separator: "\n").first.map(String.init) ?? "not YAML"
-        default: "not YAML"
-        }
-    }
 }

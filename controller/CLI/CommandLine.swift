@@ -37,7 +37,7 @@ extension CommandConfiguration {
 
 /// The verbs of an operator, in the order of the help text.
 package let operatorCommands: [any ParsableCommand.Type] = [
-    Apply.self, Delete.self, Get.self, Describe.self, Rollout.self, Token.self, Version.self,
+    Apply.self, Delete.self, Get.self, Describe.self, Rollout.self, Token.self, Render.self, Version.self,
 ]
 
 /// A command that runs in a `CLIContext` instead of the process.

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-internal import FleetModel
-internal import NATPolicy
+package import FleetModel
+package import NATPolicy
 
 /// A verb that did not do what it was asked: the error, and the faults of policy files behind it.
-struct Failure: Error, Hashable {
-    var error: FleetError
-    var diagnostics: [Diagnostic]
+package struct Failure: Error, Hashable {
+    package var error: FleetError
+    package var diagnostics: [Diagnostic]
 
-    init(_ error: FleetError, diagnostics: [Diagnostic] = []) {
+    package init(_ error: FleetError, diagnostics: [Diagnostic] = []) {
         self.error = error
         self.diagnostics = diagnostics
+    }
+
+    /// Faults of policy files that were found on this side.
+    init(faults: [Diagnostic]) {
+        let error = FleetError(
+            .invalidPolicy, "\(count(faults.count, "fault")) in policies; nothing was done",
+            remedy: "mend what is listed above, then try again")
+        self.init(error, diagnostics: faults)
     }
 
     /// As it goes to standard error: faults first, each with its place and remedy, then the error itself.

@@ -4,6 +4,8 @@
 internal import FleetAPI
 internal import FleetModel
 internal import Foundation
+internal import NATPolicy
+internal import PolicyYAML
 
 /// Reads what `-f` names: a file, the policy files of a folder in the order of their names, or `-` for standard input.
 ///
@@ -26,6 +28,16 @@ func readPolicyFiles(_ arguments: [String], _ context: CLIContext) throws -> [Po
         throw FleetError(.badRequest, "\(twice) is named twice", remedy: "give each file once")
     }
     return files
+}
+
+/// The policies of what `-f` names, read here and not by the controller.
+///
+/// - Throws: `Failure` of code `invalidPolicy` with all faults.
+func readPolicies(_ arguments: [String], _ context: CLIContext) throws -> PolicyReadings {
+    let files = try readPolicyFiles(arguments, context).map { PolicyText(name: $0.name, text: $0.text) }
+    let readings = PolicyYAML.readPolicies(files)
+    guard readings.diagnostics.isEmpty else { throw Failure(faults: readings.diagnostics) }
+    return readings
 }
 
 private func paths(_ argument: String) throws(FleetError) -> [String] {

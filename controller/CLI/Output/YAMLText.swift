@@ -7,7 +7,7 @@ internal import Yams
 /// The same value as `-o json`, key for key, as YAML: dates stay text, keys are sorted.
 func yamlText(_ value: some Encodable) throws -> String {
     let tree = try WireJSON.decode(JSONTree.self, from: try WireJSON.encode(value))
-    return try Yams.serialize(node: try tree.node(), allowUnicode: true)
+    return try Yams.serialize(node: try tree.node(), width: -1, allowUnicode: true)
 }
 
 private enum JSONTree: Decodable {
@@ -45,6 +45,7 @@ private enum JSONTree: Decodable {
         case .bool(let value): .scalar(value.represented())
         case .integer(let value): .scalar(value.represented())
         case .number(let value): .scalar(value.represented())
+        case .text(let value) where value.contains("\n"): .scalar(Node.Scalar(value, Tag(.str), .literal))
         case .text(let value): .scalar(value.represented())
         case .list(let values): .sequence(Node.Sequence(try values.map { try $0.node() }))
         case .object(let members):

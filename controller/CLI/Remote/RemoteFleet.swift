@@ -1,64 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-internal import FleetAPI
-internal import FleetModel
+package import FleetAPI
+package import FleetModel
 internal import Foundation
-internal import HTTPSClient
+package import HTTPSClient
 
-/// The controller over HTTPS.
-struct RemoteFleet: FleetClient {
+/// The controller over HTTPS: the one place that knows the operator API's paths.
+package struct RemoteFleet: FleetClient {
+    package typealias Exchange =
+        @Sendable (HTTPSClient.Request) async throws(TransportError) -> HTTPSClient.Response
+
     private let configuration: ClientConfiguration
-    private let http: HTTPSClient
+    private let exchange: Exchange
 
-    init(_ configuration: ClientConfiguration) {
-        self.configuration = configuration
-        http = HTTPSClient(
+    package init(_ configuration: ClientConfiguration) {
+        let http = HTTPSClient(
             HTTPSClient.Configuration(
                 trust: .authorities(pem: configuration.ca),
                 userAgent: "natfleet/\(NatfleetVersion.current)",
                 maxResponseBytes: 256 << 20))
+        self.init(configuration) { request throws(TransportError) in try await http.send(request) }
     }
 
-    func apply(_ request: ApplyRequest) async throws -> ApplyResponse {
+    package init(_ configuration: ClientConfiguration, exchange: @escaping Exchange) {
+        self.configuration = configuration
+        self.exchange = exchange
+    }
+
+    package func apply(_ request: ApplyRequest) async throws -> ApplyResponse {
         try await call(.post, Endpoints.apply, request)
     }
 
-    func delete(_ request: DeleteRequest) async throws -> ApplyResponse {
+    package func delete(_ request: DeleteRequest) async throws -> ApplyResponse {
         try await call(.post, Endpoints.delete, request)
     }
 
-    func policies() async throws -> [PolicyView] { try await call(.get, Endpoints.policies) }
+    package func policies() async throws -> [PolicyView] { try await call(.get, Endpoints.policies) }
 
-    func policy(_ name: String) async throws -> PolicyView {
+    package func policy(_ name: String) async throws -> PolicyView {
         try await call(.get, "\(Endpoints.policies)/\(segment(name))")
     }
 
-    func revisions(of policy: String) async throws -> [RevisionView] {
+    package func revisions(of policy: String) async throws -> [RevisionView] {
         try await call(.get, "\(Endpoints.policies)/\(segment(policy))/revisions")
     }
 
-    func undo(_ policy: String, _ request: UndoRequest) async throws -> PolicyChange {
+    package func undo(_ policy: String, _ request: UndoRequest) async throws -> PolicyChange {
         try await call(.post, "\(Endpoints.policies)/\(segment(policy))/undo", request)
     }
 
-    func instances() async throws -> [Instance] { try await call(.get, Endpoints.instances) }
+    package func instances() async throws -> [Instance] { try await call(.get, Endpoints.instances) }
 
-    func instance(_ id: String) async throws -> Instance {
+    package func instance(_ id: String) async throws -> Instance {
         try await call(.get, "\(Endpoints.instances)/\(segment(id))")
     }
 
-    func tokens() async throws -> [TokenView] { try await call(.get, Endpoints.tokens) }
+    package func tokens() async throws -> [TokenView] { try await call(.get, Endpoints.tokens) }
 
-    func createToken(_ request: TokenRequest) async throws -> TokenView {
+    package func createToken(_ request: TokenRequest) async throws -> TokenView {
         try await call(.post, Endpoints.tokens, request)
     }
 
-    func revokeToken(_ id: String) async throws {
+    package func revokeToken(_ id: String) async throws {
         _ = try await send(.delete, "\(Endpoints.tokens)/\(segment(id))", nil)
     }
 
-    func events(limit: Int) async throws -> [Event] { try await call(.get, "\(Endpoints.events)?limit=\(limit)") }
+    package func events(limit: Int) async throws -> [Event] {
+        try await call(.get, "\(Endpoints.events)?limit=\(limit)")
+    }
 
     // MARK: One exchange
 
@@ -84,7 +94,7 @@ struct RemoteFleet: FleetClient {
             body: body.map { Array($0) })
         let response: HTTPSClient.Response
         do throws(TransportError) {
-            response = try await http.send(request)
+            response = try await exchange(request)
         } catch {
             throw FleetError(error, server: configuration.server)
         }

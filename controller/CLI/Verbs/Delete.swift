@@ -3,6 +3,8 @@
 
 internal import ArgumentParser
 internal import FleetAPI
+internal import NATPolicy
+internal import PolicyYAML
 
 struct Delete: Verb {
     static let configuration = CommandConfiguration(
@@ -12,8 +14,12 @@ struct Delete: Verb {
 
             Examples:
               natfleet delete policy web-egress
+              natfleet delete -f policy.yaml
             """
     )
+
+    @Option(name: [.customShort("f"), .customLong("file")], help: .policyFiles, completion: .file())
+    var files: [String] = []
 
     @Argument(help: ArgumentHelp("'policy' and the names of policies.", valueName: "policy name"))
     var names: [String] = []
@@ -21,10 +27,16 @@ struct Delete: Verb {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
 
-    func validate() throws { _ = try namedPolicies() }
+    func validate() throws {
+        guard files.isEmpty != names.isEmpty else {
+            throw ValidationError("Name policies, or files with -f, and not both")
+        }
+        if !names.isEmpty { _ = try namedPolicies() }
+    }
 
     func run(_ context: CLIContext) async throws {
-        let answer = try await context.fleet(connection).delete(DeleteRequest(names: try namedPolicies()))
+        let names = files.isEmpty ? try namedPolicies() : try readPolicies(files, context).documents.map(\.name)
+        let answer = try await context.fleet(connection).delete(DeleteRequest(names: names))
         try context.write(answer, as: output.output) { answer.policies.map(\.line).joined() }
     }
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import Foundation
+
+/// A certificate authority of openssl's in a folder of its own, gone with the last reference.
+final class Authority: Sendable {
+    let folder: URL
+
+    init() async throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "natfleet-tls-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try await request(["-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"])
+    }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    var pem: String { get throws { try text("ca.pem") } }
+
+    /// Makes NAME.pem and NAME.key, signed by the authority, for a subject alternative name as openssl writes it.
+    func issue(_ name: String, for alternativeName: String) async throws {
+        try await request([
+            "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=\(name)", "-addext",
+            "subjectAltName=\(alternativeName)", "-keyout", "\(name).key", "-out", "\(name).pem",
+        ])
+    }
+
+    func text(_ file: String) throws -> String {
+        try String(contentsOf: folder.appending(path: file), encoding: .utf8)
+    }
+
+    func write(_ text: String, to file: String) throws {
+        try Data(text.utf8).write(to: folder.appending(path: file))
+    }
+
+    private func request(_ arguments: [String]) async throws {
+        let process = openssl(
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"] + arguments
+        )
+        process.standardError = FileHandle.nullDevice
+        // waitUntilExit would hold one of the few threads that all tests share, and can hang there.
+        let status = try await withCheckedThrowingContinuation { continuation in
+            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
+            do { try process.run() } catch { continuation.resume(throwing: error) }
+        }
+        guard status == 0 else { throw TLSServer.Failure("openssl req failed: \(arguments)") }
+    }
+
+    func openssl(_ arguments: [String]) -> Process {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/openssl")
+        process.arguments = arguments
+        process.currentDirectoryURL = folder
+        process.standardInput = FileHandle.nullDevice
+        return process
+    }
+}
