@@ -122,7 +122,14 @@ extension PolicyReader {
     ///
     /// - Parameter words: what could stand instead of the list, and is no member of it.
     mutating func networks(_ place: Place, words: [String] = []) -> [Placed<CIDR>]? {
-        if case .scalar = place.node.content {
+        if case .scalar(let text, _) = place.node.content {
+            if !words.isEmpty, !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "A") }) {
+                let choices = words.joined(separator: " or ")
+                refuse(
+                    "\(quoted(text)) is not a network, nor \(choices)", at: place,
+                    remedy: "write \(choices), or a network like 10.0.0.0/16")
+                return nil
+            }
             return network(place).map { [Placed(value: $0, place: place)] }
         }
         guard let elements = elements(place) else { return nil }
