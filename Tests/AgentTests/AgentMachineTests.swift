@@ -125,12 +125,12 @@ struct AgentMachineTests {
     }
 
     @Test func runsNothingTwice() {
-        var (machine, number) = polling()
+        var (machine, _) = polling()
         _ = machine.handle(report(.applied, "h1"), unit: 0.5)
-        let number2 = machine.sequence
-        let actions = machine.handle(.answered(number: number2, CheckinResponse(desired: desired)), unit: 0.5)
+        let number = machine.sequence
+        let actions = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), unit: 0.5)
+        #expect(checkIns(actions).count == 1)
         #expect(!actions.contains(.apply(desired)))
-        number = 0
     }
 
     @Test func renewsBetweenTwoCheckIns() {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import FleetModel
+import NetAddress
 import Testing
 
 @testable import AgentCore

@@ -39,15 +39,24 @@ final class Daemon: Sendable {
 
     var isRunning: Bool { process.withLock { $0.isRunning } }
 
-    func endInput() {
+    func endInput() async {
         try? input.fileHandleForWriting.close()
-        process.withLock { $0.waitUntilExit() }
+        await waitForEnd()
     }
 
     /// Sends a signal and waits for the end.
-    func end(_ signal: Int32 = SIGTERM) {
+    func end(_ signal: Int32 = SIGTERM) async {
         kill(pid, signal)
-        process.withLock { $0.waitUntilExit() }
+        await waitForEnd()
+    }
+
+    /// Not `waitUntilExit`: it runs a run loop, which a thread of Swift's pool has not.
+    private func waitForEnd() async {
+        let deadline = ContinuousClock.now + .seconds(15)
+        while isRunning {
+            if ContinuousClock.now > deadline { kill(pid, SIGKILL) }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
     }
 
     deinit {

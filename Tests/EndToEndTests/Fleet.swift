@@ -31,7 +31,10 @@ extension FleetLab {
     func natfleet(_ arguments: String..., input: String = "") async throws -> ProgramResult {
         try await runProgram(
             Self.script,
-            ["exec", name, "controller", "--", "env", "NATFLEET_CONFIG=\(Self.configuration)", Self.binaries + "/natfleet"]
+            [
+                "exec", name, "controller", "--", "env", "NATFLEET_CONFIG=\(Self.configuration)",
+                Self.binaries + "/natfleet",
+            ]
                 + arguments, input: input)
     }
 
@@ -44,7 +47,10 @@ extension FleetLab {
     func joinToken(_ arguments: String...) async throws -> String {
         let result = try await runProgram(
             Self.script,
-            ["exec", name, "controller", "--", "env", "NATFLEET_CONFIG=\(Self.configuration)", Self.binaries + "/natfleet"]
+            [
+                "exec", name, "controller", "--", "env", "NATFLEET_CONFIG=\(Self.configuration)",
+                Self.binaries + "/natfleet",
+            ]
                 + ["token", "create", "-o", "json"] + arguments)
         let token = try WireJSON.decode(TokenView.self, from: Data(result.output.utf8))
         return try #require(token.secret)
@@ -57,7 +63,8 @@ extension FleetLab {
 
     func writeConfiguration(_ instance: String, token: String?, caHash: String? = nil, more: String = "") async throws {
         let hash = if let caHash { caHash } else { try await self.caHash() }
-        let lines = ["NATFLEET_CONTROLLER=\(Self.controllerURL)", "NATFLEET_CA_HASH=\(hash)", more]
+        let lines =
+            ["NATFLEET_CONTROLLER=\(Self.controllerURL)", "NATFLEET_CA_HASH=\(hash)", more]
             + (token.map { ["NATFLEET_JOIN_TOKEN=\($0)"] } ?? [])
         try await exec(
             instance, "bash", "-ec", "mkdir -p /etc/natfleet; umask 077; cat >/etc/natfleet/agent.conf",

@@ -36,9 +36,14 @@ final class FleetLab: Sendable {
     static func run(_ body: (FleetLab) async throws -> Void) async throws {
         let name = "test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
         let keeper = try Daemon(script, ["up", name, "--hold"])
-        defer { keeper.endInput() }
-        try await eventually(within: 30, "the lab is up: \(keeper.output)") { keeper.output.contains("ready") }
-        try await body(FleetLab(name: name, keeper: keeper))
+        do {
+            try await eventually(within: 30, "the lab is up: \(keeper.output)") { keeper.output.contains("ready") }
+            try await body(FleetLab(name: name, keeper: keeper))
+        } catch {
+            await keeper.endInput()
+            throw error
+        }
+        await keeper.endInput()
     }
 
     /// Runs a program on a host.
