@@ -202,6 +202,7 @@ let package = Package(
                 "AgentLink",
                 "CGlibcCompat",
                 "FleetModel",
+                "NetAddress",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
