@@ -28,10 +28,13 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 ///
 /// On graceful shutdown the held check-ins are answered first, then connections close, then last-seen times are stored.
 ///
-/// - Parameter started: called once with the port that was bound.
+/// - Parameters:
+///   - renewalInterval: how often the certificate is looked at.
+///   - started: called once with the port that was bound.
 package func fleetServer(
     _ fleet: Fleet, certificate: any ServerCertificate, listen: ListenAddress, limits: BodyLimits = BodyLimits(),
-    logger: Logger, started: @escaping @Sendable (Int) async -> Void = { _ in }
+    renewalInterval: Duration = .seconds(3600), logger: Logger,
+    started: @escaping @Sendable (Int) async -> Void = { _ in }
 ) throws -> some ApplicationProtocol {
     let tls = try ServerTLS(certificate)
     // The library tells of starts and connections at info; the controller says what matters itself.
@@ -48,7 +51,8 @@ package func fleetServer(
         configuration: ApplicationConfiguration(
             address: .hostname(listen.host, port: listen.port), serverName: "natfleet"),
         services: [
-            SeenFlush(fleet: fleet, logger: logger), Renewal(certificate: certificate, tls: tls, logger: logger),
+            SeenFlush(fleet: fleet, logger: logger),
+            Renewal(certificate: certificate, tls: tls, logger: logger, interval: renewalInterval),
         ],
         onServerRunning: { channel in await started(channel.localAddress?.port ?? listen.port) },
         logger: quiet)

@@ -29,6 +29,8 @@ final class ServerTLS: Sendable {
                 certificateChain: [.certificate(pair.certificate)], privateKey: .privateKey(pair.key))
             configuration.minimumTLSVersion = .tlsv12
             configuration.certificateVerification = .optionalVerification
+            // How long a peer that does not answer the goodbye of TLS holds up the controller's stop.
+            configuration.shutdownTimeout = .milliseconds(500)
             configuration.sslContextCallback = { [self] _, promise in
                 promise.succeed(override.withLock { $0 })
             }

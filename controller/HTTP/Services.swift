@@ -35,9 +35,10 @@ struct Renewal: Service {
     let certificate: any ServerCertificate
     let tls: ServerTLS
     let logger: Logger
+    let interval: Duration
 
     func run() async throws {
-        while await pause(.seconds(3600)) {
+        while await pause(interval) {
             do {
                 guard try certificate.renewIfDue(now: Date()) else { continue }
                 try tls.reload()
