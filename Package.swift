@@ -305,6 +305,7 @@ let package = Package(
                 "NetAddress",
                 "Netfilter",
                 .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             path: "Tests/Support"
         ),
