@@ -140,5 +140,17 @@ struct AgentMachineTests {
         #expect(checkIns(machine.handle(.renewed, unit: 0.5)).count == 1)
     }
 
+    @Test func enrolsAgainWhenTheIdentityIsRefusedAndANewTokenIsThere() throws {
+        var (machine, number) = polling()
+        var refused = trouble("certificate has expired")
+        refused.needsEnrolment = true
+        let failed = machine.handle(.linkFailed(number: number, refused), unit: 0.5)
+        guard case .wait(let timer, _) = try #require(failed.last) else {
+            Issue.record("no wait after a failure: \(failed)")
+            return
+        }
+        #expect(machine.handle(.waited(number: timer), unit: 0.5) == [.enrol])
+    }
+
     private func trouble(_ text: String) -> LinkTrouble { LinkTrouble(FleetError(.unreachable, text)) }
 }

@@ -36,6 +36,8 @@ package struct LinkTrouble: Error, Hashable, Sendable {
     package var error: FleetError
     /// Seconds, from the answer's Retry-After.
     package var retryAfter: Double?
+    /// The controller does not take this identity any more, and there is a new join token to get another one.
+    package var needsEnrolment = false
 
     package init(_ error: FleetError, retryAfter: Double? = nil) {
         self.error = error

@@ -69,6 +69,8 @@ package struct AgentLoop: Sendable {
         case .enrol, .renew:
             do throws(LinkTrouble) {
                 if action == .enrol { try await link.enrol() } else { try await link.renew() }
+                let instance = await link.instanceID
+                log.notice(action == .enrol ? "enrolled" : "renewed", metadata: ["instance": "\(instance)"])
                 sender.yield(action == .enrol ? .enrolled : .renewed)
             } catch {
                 sender.yield(.linkFailed(number: nil, error))

@@ -113,6 +113,7 @@ package struct AgentMachine: Sendable {
         if let number {
             guard link == .polling(number) else { return [] }
         }
+        if trouble.needsEnrolment { isEnrolled = false }
         // A renewal that fails is tried again at the next tick; the certificate is good for another half life.
         if link == .renewing { renewalIsDue = false }
         sequence += 1

@@ -7,6 +7,8 @@ package import FleetAPI
 package protocol ControllerLink: Sendable {
     /// Whether a key and a certificate are on disk.
     var isEnrolled: Bool { get async }
+    /// Who the controller says that this machine is; empty before it enrolled.
+    var instanceID: String { get async }
     /// Whether the certificate is past its half life (DESIGN §8).
     var renewalIsDue: Bool { get async }
     func enrol() async throws(LinkTrouble)

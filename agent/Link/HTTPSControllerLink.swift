@@ -32,6 +32,8 @@ package actor HTTPSControllerLink: ControllerLink {
 
     package var isEnrolled: Bool { identity != nil }
 
+    package var instanceID: String { identity?.instanceID ?? "" }
+
     package var renewalIsDue: Bool {
         guard let identity, let validity = try? identity.validity() else { return false }
         let life = validity.end - validity.start
@@ -41,7 +43,16 @@ package actor HTTPSControllerLink: ControllerLink {
     }
 
     package func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse {
-        try await call(Endpoints.checkin, request, timeout: .seconds(request.wait + 30), fresh: request.outcome != nil)
+        do throws(LinkTrouble) {
+            return try await call(
+                Endpoints.checkin, request, timeout: .seconds(request.wait + 30), fresh: request.outcome != nil)
+        } catch {
+            var trouble = error
+            if error.error.code == .unauthorized, let token = configuration.joinToken {
+                trouble.needsEnrolment = identity?.joinToken != digest(token)
+            }
+            throw trouble
+        }
     }
 
     package func enrol() async throws(LinkTrouble) {
@@ -52,7 +63,7 @@ package actor HTTPSControllerLink: ControllerLink {
             instanceID: configuration.instanceID, labels: configuration.labels)
         let open = HTTPSClient(makeConfiguration(ca: ca, identity: nil))
         let issued: IssuedIdentity = try await call(Endpoints.enroll, request, timeout: .seconds(30), through: open)
-        try adopt(issued, key: key, ca: [ca])
+        try adopt(issued, key: key, ca: [ca], token: digest(request.joinToken))
         try local { try files.remove(.enrolmentKey) }
     }
 
@@ -61,13 +72,16 @@ package actor HTTPSControllerLink: ControllerLink {
         let key = P256.Signing.PrivateKey()
         let request = RenewRequest(csr: try local { try certificateRequest(for: key) })
         let issued: IssuedIdentity = try await call(Endpoints.renew, request, timeout: .seconds(30))
-        try adopt(issued, key: key, ca: identity.ca)
+        try adopt(issued, key: key, ca: identity.ca, token: identity.joinToken)
     }
 
     /// On disk before its first use: the controller ends the old certificate then.
-    private func adopt(_ issued: IssuedIdentity, key: P256.Signing.PrivateKey, ca: [String]) throws(LinkTrouble) {
+    private func adopt(
+        _ issued: IssuedIdentity, key: P256.Signing.PrivateKey, ca: [String], token: String
+    ) throws(LinkTrouble) {
         let fresh = Identity(
-            instanceID: issued.instanceID, key: key.pemRepresentation, certificate: issued.certificate, ca: ca)
+            instanceID: issued.instanceID, key: key.pemRepresentation, certificate: issued.certificate, ca: ca,
+            joinToken: token)
         try local {
             _ = try fresh.validity()
             try fresh.save(files)
@@ -104,8 +118,7 @@ package actor HTTPSControllerLink: ControllerLink {
             .init(url: configuration.controller + Endpoints.ca), through: open)
         for pem in bundle.certificates {
             guard let document = try? PEMDocument(pemString: pem) else { continue }
-            let digest = SHA256.hash(data: document.derBytes)
-            if hex(digest) == configuration.caHash { return pem }
+            if hex(SHA256.hash(data: document.derBytes)) == configuration.caHash { return pem }
         }
         throw LinkTrouble(
             FleetError(
@@ -140,6 +153,8 @@ package actor HTTPSControllerLink: ControllerLink {
             userAgent: "natfleet-agent/\(NatfleetVersion.current)", maxResponseBytes: 64 << 20)
     }
 }
+
+private func digest(_ token: String) -> String { hex(SHA256.hash(data: Array(token.utf8))) }
 
 func hex(_ bytes: some Sequence<UInt8>) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

@@ -20,6 +20,8 @@ struct Identity: Codable, Hashable, Sendable {
     var certificate: String
     /// PEM certificates of the fleet CA, the current one first.
     var ca: [String]
+    /// SHA-256 of the join token that it came from, hexadecimal: tells whether the operator gave a new one since.
+    var joinToken: String
 
     static func load(_ files: any StateFiles) throws -> Identity? {
         try files.read(.identity).map { try WireJSON.decode(Identity.self, from: Data($0)) }
