@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import NATPolicy
+import NetAddress
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// One change of policies inside one transaction: place and remove policies, then `finish`, which moves their members
+/// and refuses what would conflict on an instance.
+struct PolicyMove {
+    let store: any StoreWriting
+    let layers: LayerCache
+    let actor: String
+    let now: Timestamp
+    private var changes: [PolicyChange] = []
+    /// What the operator said, by policy.
+    private var notes: [String: String] = [:]
+    /// By policy: the layer and whom it selects, or nil when the policy goes.
+    private var targets: [String: (layer: EffectivePolicy.Layer, selector: Selector)?] = [:]
+
+    init(store: any StoreWriting, layers: LayerCache, actor: String, now: Timestamp) {
+        self.store = store
+        self.layers = layers
+        self.actor = actor
+        self.now = now
+    }
+
+    /// Makes the document its policy's current revision.
+    @discardableResult
+    mutating func place(_ document: PolicyDocument, message: String?) throws -> PolicyChange.Action {
+        let name = document.name
+        let hash = document.hash
+        let policy = try store.policy(name)
+        if let current = policy?.currentRevision, try store.revision(current, of: name)?.hash == hash {
+            let members = try store.assignments(policy: name).map(\.instance)
+            changes.append(PolicyChange(name: name, action: .unchanged, revision: current, instances: members))
+            return .unchanged
+        }
+        let revision = (policy?.lastRevision ?? 0) + 1
+        try store.save(PolicyRow(name: name, currentRevision: nil, lastRevision: revision))
+        try store.insert(
+            RevisionRow(
+                policy: name, revision: revision, hash: hash,
+                document: String(decoding: document.canonicalJSON(), as: UTF8.self), createdAt: now, actor: actor,
+                message: message))
+        try store.save(PolicyRow(name: name, currentRevision: revision, lastRevision: revision))
+        notes[name] = message.map { " (\(shown($0, limit: 200)))" }
+        targets[name] = .some((EffectivePolicy.Layer(policy: name, revision: revision), document.spec.selector))
+        let action: PolicyChange.Action = policy?.currentRevision == nil ? .created : .updated
+        changes.append(PolicyChange(name: name, action: action, revision: revision, instances: []))
+        return action
+    }
+
+    mutating func remove(_ name: String) throws {
+        guard var policy = try store.policy(name), policy.currentRevision != nil else { throw noSuchPolicy(name) }
+        policy.currentRevision = nil
+        try store.save(policy)
+        targets.updateValue(nil, forKey: name)
+        changes.append(PolicyChange(name: name, action: .deleted, revision: policy.lastRevision, instances: []))
+    }
+
+    /// Moves members at once and writes the events.
+    ///
+    /// - Throws: `FleetError` layerConflict, naming the policies and the instances.
+    mutating func finish(event kind: String) throws -> [PolicyChange] {
+        if !targets.isEmpty { try moveMembers() }
+        for change in changes where change.action != .unchanged {
+            try store.append(
+                NewEvent(
+                    at: now, actor: actor, kind: kind, subject: "policy/\(change.name)",
+                    detail: "\(change.action.rawValue) revision \(change.revision)\(notes[change.name] ?? ""), "
+                        + (change.instances.count == 1 ? "1 instance" : "\(change.instances.count) instances")
+                ))
+        }
+        return changes
+    }
+
+    private mutating func moveMembers() throws {
+        let assigned = Dictionary(grouping: try store.assignments(), by: \.instance)
+        var concerned: [String: [String]] = [:]
+        var conflicts: [LayerConflict: [String]] = [:]
+        for instance in try store.instances() where instance.state != .retired {
+            let before = assigned[instance.id] ?? []
+            var after = before.filter { targets[$0.policy] == nil }
+            for case (let name, let target?) in targets
+            where target.selector.selects(instance: instance.id, labels: instance.labels) {
+                after.append(AssignmentRow(instance: instance.id, policy: name, revision: target.layer.revision))
+            }
+            let touched = Set(before + after).filter { targets[$0.policy] != nil }.map(\.policy)
+            guard !touched.isEmpty else { continue }
+            for policy in Set(touched) { concerned[policy, default: []].append(instance.id) }
+            if case .conflict(_, let found) = try layers.wanted(after.map(\.layer), in: store) {
+                // What conflicted before, among others' policies, is no reason to refuse this change.
+                for conflict in found
+                where targets[conflict.first.policy] != nil || targets[conflict.second.policy] != nil {
+                    conflicts[conflict, default: []].append(instance.id)
+                }
+            }
+            try store.assign(after, instance: instance.id)
+        }
+        guard conflicts.isEmpty else { throw refusal(conflicts) }
+        for index in changes.indices where changes[index].action != .unchanged {
+            changes[index].instances = concerned[changes[index].name] ?? []
+        }
+    }
+
+    private func refusal(_ conflicts: [LayerConflict: [String]]) -> FleetError {
+        let sentences = conflicts.map { conflict, instances in
+            "\(conflict.message), both on \(enumeration(instances.sorted()))"
+        }
+        return FleetError(
+            .layerConflict, sentences.sorted().joined(separator: "; "),
+            remedy: "change one of the policies named, or whom it selects; nothing was changed")
+    }
+}
+
+/// Five names at most, then how many more.
+private func enumeration(_ names: [String]) -> String {
+    names.count <= 5
+        ? names.joined(separator: ", ") : "\(names.prefix(5).joined(separator: ", ")) and \(names.count - 5) more"
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import ControllerCore
+import FleetAPI
+import FleetModel
+import HTTPTypes
+package import Hummingbird
+import NIOCore
+import ServiceLifecycle
+
+/// Limits of request bodies, by who sends them.
+package struct BodyLimits: Hashable, Sendable {
+    package var small: BodyLimit
+    package var files: BodyLimit
+
+    package init(small: BodyLimit = .small, files: BodyLimit = .files) {
+        self.small = small
+        self.files = files
+    }
+}
+
+/// One call of the API: who may make it, and what it does.
+struct Route: Sendable {
+    let key: RouteKey
+    let access: Access
+    let handler: @Sendable (Request, FleetContext) async throws -> any Encodable & Sendable
+
+    init(
+        _ method: HTTPRequest.Method, _ path: String, _ access: Access,
+        _ handler: @escaping @Sendable (Request, FleetContext) async throws -> any Encodable & Sendable
+    ) {
+        self.key = RouteKey(method: method, path: path)
+        self.access = access
+        self.handler = handler
+    }
+}
+
+/// Routes of everything under `/v1`, behind the gate, with problem documents around all of it.
+package func fleetRouter(
+    _ fleet: Fleet, limits: BodyLimits = BodyLimits(), peerCertificate: @escaping PeerCertificate
+) -> Router<FleetContext> {
+    let routes = agentRoutes(fleet, limits) + operatorRoutes(fleet, limits)
+    let router = Router(context: FleetContext.self)
+    let access = Dictionary(uniqueKeysWithValues: routes.map { ($0.key, $0.access) })
+    router.middlewares.add(Problems(routes: routes.map(\.key)))
+    router.middlewares.add(Gate(fleet: fleet, access: access, peerCertificate: peerCertificate))
+    for route in routes {
+        router.on(RouterPath(route.key.path), method: route.key.method) { request, context in
+            try json(try await route.handler(request, context))
+        }
+    }
+    return router
+}
+
+private func json(_ value: any Encodable) throws -> Response {
+    Response(
+        status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try WireJSON.encode(value))))
+}
+
+private func agentRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
+    [
+        Route(.get, Endpoints.ca, .anyone) { _, _ in fleet.caBundle },
+        Route(.post, Endpoints.enroll, .anyone) { request, _ in
+            try await fleet.enroll(try await request.decode(limit: limits.small))
+        },
+        Route(.post, Endpoints.checkin, .agent) { request, context in
+            let agent = try context.agent
+            let checkin = try await request.decode(CheckinRequest.self, limit: limits.small)
+            return try await cancelWhenGracefulShutdown { try await fleet.checkin(checkin, from: agent) }
+        },
+        Route(.post, Endpoints.renew, .agent) { request, context in
+            try await fleet.renew(try await request.decode(limit: limits.small), by: try context.agent)
+        },
+    ]
+}
+
+private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
+    [
+        Route(.post, Endpoints.apply, .operator(.operator)) { request, context in
+            try await fleet.apply(try await request.decode(limit: limits.files), by: try context.operator)
+        },
+        Route(.post, Endpoints.delete, .operator(.operator)) { request, context in
+            let names = try await request.decode(DeleteRequest.self, limit: limits.small).names
+            return try await fleet.delete(names, by: try context.operator)
+        },
+        Route(.get, Endpoints.policies, .operator(.viewer)) { _, _ in try await fleet.policies() },
+        Route(.get, "\(Endpoints.policies)/{name}", .operator(.viewer)) { _, context in
+            try await fleet.policy(try context.parameters.require("name"))
+        },
+        Route(.get, "\(Endpoints.policies)/{name}/revisions", .operator(.viewer)) { _, context in
+            try await fleet.revisions(of: try context.parameters.require("name"))
+        },
+        Route(.post, "\(Endpoints.policies)/{name}/undo", .operator(.operator)) { request, context in
+            let undo = try await request.decode(UndoRequest.self, limit: limits.small)
+            return try await fleet.undo(
+                try context.parameters.require("name"), to: undo.toRevision, by: try context.operator)
+        },
+        Route(.get, Endpoints.instances, .operator(.viewer)) { _, _ in try await fleet.instances() },
+        Route(.get, "\(Endpoints.instances)/{id}", .operator(.viewer)) { _, context in
+            try await fleet.instance(try context.parameters.require("id"))
+        },
+        Route(.get, Endpoints.tokens, .operator(.viewer)) { _, _ in try await fleet.tokens() },
+        Route(.post, Endpoints.tokens, .operator(.operator)) { request, context in
+            try await fleet.createToken(try await request.decode(limit: limits.small), by: try context.operator)
+        },
+        Route(.delete, "\(Endpoints.tokens)/{id}", .operator(.operator)) { _, context in
+            try await fleet.revokeToken(try context.parameters.require("id"), by: try context.operator)
+        },
+        Route(.get, Endpoints.events, .operator(.viewer)) { request, _ in
+            guard let text = request.uri.queryParameters["limit"] else { return try await fleet.events(limit: 100) }
+            guard let limit = Int(text) else {
+                throw FleetError(.badRequest, "'limit' is not a number", remedy: "ask for 1 to 1000 events")
+            }
+            return try await fleet.events(limit: limit)
+        },
+    ]
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import ControllerCore
+import ControllerHTTP
+import ControllerPKI
+import ControllerStore
+import FleetAPI
+import FleetModel
+import Foundation
+import Hummingbird
+import Logging
+import NATPolicy
+import NIOCore
+import PolicyYAML
+import ServiceLifecycle
+import Synchronization
+import UnixSignals
+
+/// Everything that one controller process is made of.
+struct Controller {
+    private static let clientConfiguration = "admin.yaml"
+
+    let folder: DataFolder
+    let store: SQLiteStore
+    let authority: FleetAuthority
+    let certificate: ServerIdentity
+    let fleet: Fleet
+    let names: Names
+    let logger: Logger
+
+    /// - Throws: `FleetError` with what to do when the data folder, the database or the authority cannot be used.
+    static func open(data: String, names: Names, logger: Logger) async throws -> Controller {
+        let folder = try DataFolder(data)
+        let store = try SQLiteStore(path: folder.path(of: "natfleet.db"))
+        let authority = try FleetAuthority(in: folder, now: Date())
+        let certificate = try ServerIdentity(authority, names: names.certificate, in: folder, now: Date())
+        let fleet = Fleet(store: store, authority: authority, reader: read, logger: logger)
+        return Controller(
+            folder: folder, store: store, authority: authority, certificate: certificate, fleet: fleet, names: names,
+            logger: logger)
+    }
+
+    private static func read(_ files: [PolicyFile]) -> (documents: [PolicyDocument], diagnostics: [Diagnostic]) {
+        let readings = readPolicies(files.map { PolicyText(name: $0.name, text: $0.text) })
+        return (readings.documents, readings.diagnostics)
+    }
+
+    /// Serves until SIGTERM or SIGINT.
+    func run(listen: ListenAddress) async throws {
+        let startup = Startup()
+        let server = try fleetServer(fleet, certificate: certificate, listen: listen, logger: logger) { port in
+            await startup.finish { try await started(port: port, listen: listen) }
+        }
+        var quiet = logger
+        quiet.logLevel = .warning
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+        startup.group = group
+        do {
+            try await group.run()
+        } catch let error as IOError {
+            throw explain(error, listen)
+        } catch let error as SocketAddressError {
+            throw FleetError(
+                .badRequest, "\(listen.host) is not a name or an address to listen on: \(error)",
+                remedy: "give --listen an address of this machine")
+        }
+        try store.close()
+        if let error = startup.error { throw error }
+        logger.info("stopped")
+    }
+
+    private func explain(_ error: IOError, _ listen: ListenAddress) -> FleetError {
+        switch error.errnoCode {
+        case EADDRINUSE:
+            FleetError(
+                .conflict, "\(listen) is in use",
+                remedy: "stop what listens there, or choose another port with --listen")
+        case EACCES, EADDRNOTAVAIL:
+            FleetError(
+                .forbidden, "\(listen) cannot be listened on: \(String(cString: strerror(error.errnoCode)))",
+                remedy: "choose an address of this machine and a port above 1023 with --listen")
+        default: FleetError(.internal, "\(listen): \(error)")
+        }
+    }
+
+    private func started(port: Int, listen: ListenAddress) async throws {
+        if try await !fleet.hasOperators() { try await welcome(port: port) }
+        let fingerprint = try authority.fingerprint
+        logger.info("fleet authority", metadata: ["sha256": "\(fingerprint)"])
+        logger.info("listening on https://\(ListenAddress(host: listen.host, port: port))")
+    }
+
+    /// Makes the admin token. The file comes before the row: a crash between them makes both again.
+    private func welcome(port: Int) async throws {
+        let secret = Surroundings().secret(prefix: "nfo")
+        let url = names.url(port: port)
+        let ca = authority.bundle.flatMap { $0.split(separator: "\n") }.map { "  \($0)\n" }.joined()
+        try folder.write("server: \(url)\nca: |\n\(ca)token: \(secret)\n", to: Self.clientConfiguration)
+        try await fleet.addOperator("admin", role: .admin, secret: secret)
+        let text = """
+
+            natfleet is ready. What to do next:
+
+              1. As operator: export NATFLEET_CONFIG=\(folder.path(of: Self.clientConfiguration))
+              2. For each machine: natfleet token create
+              3. On the machine, in /etc/natfleet/agent.conf:
+                   NATFLEET_CONTROLLER=\(url)
+                   NATFLEET_CA_HASH=\(try authority.fingerprint)
+                   NATFLEET_JOIN_TOKEN=the token of step 2
+              4. For the fleet: natfleet apply -f policy.yaml
+
+
+            """
+        FileHandle.standardError.write(Data(text.utf8))
+    }
+}
+
+/// How the first steps behind the open port went; a failure stops the server.
+private final class Startup: Sendable {
+    private struct State {
+        var group: ServiceGroup?
+        var error: (any Error)?
+    }
+
+    private let state = Mutex(State())
+
+    var group: ServiceGroup? {
+        get { state.withLock { $0.group } }
+        set { state.withLock { $0.group = newValue } }
+    }
+
+    var error: (any Error)? { state.withLock { $0.error } }
+
+    func finish(_ steps: @Sendable () async throws -> Void) async {
+        do {
+            try await steps()
+        } catch {
+            state.withLock { $0.error = error }
+            await group?.triggerGracefulShutdown()
+        }
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import ArgumentParser
+import ControllerCLI
+import Foundation
+
+/// `natfleet`: the controller and its command line.
+struct Natfleet: ParsableCommand {
+    static let configuration = CommandConfiguration.natfleet(extra: [Serve.self])
+}
+
+@main
+enum Program {
+    static func main() async {
+        exit(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
+    }
+}
