@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import Foundation
+import TestSupport
 
 /// A certificate authority of openssl's in a folder of its own, gone with the last reference.
 final class Authority: Sendable {
@@ -10,7 +11,7 @@ final class Authority: Sendable {
     init() async throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "natfleet-tls-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        try await request(["-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"])
+        try await request(["-subj", "/CN=authority", "-keyout", path("ca.key"), "-out", path("ca.pem")])
     }
 
     deinit { try? FileManager.default.removeItem(at: folder) }
@@ -20,8 +21,8 @@ final class Authority: Sendable {
     /// Makes NAME.pem and NAME.key, signed by the authority, for a subject alternative name as openssl writes it.
     func issue(_ name: String, for alternativeName: String) async throws {
         try await request([
-            "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=\(name)", "-addext",
-            "subjectAltName=\(alternativeName)", "-keyout", "\(name).key", "-out", "\(name).pem",
+            "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-subj", "/CN=\(name)", "-addext",
+            "subjectAltName=\(alternativeName)", "-keyout", path("\(name).key"), "-out", path("\(name).pem"),
         ])
     }
 
@@ -34,17 +35,14 @@ final class Authority: Sendable {
     }
 
     private func request(_ arguments: [String]) async throws {
-        let process = openssl(
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"] + arguments
-        )
-        process.standardError = FileHandle.nullDevice
-        // waitUntilExit would hold one of the few threads that all tests share, and can hang there.
-        let status = try await withCheckedThrowingContinuation { continuation in
-            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
-            do { try process.run() } catch { continuation.resume(throwing: error) }
-        }
-        guard status == 0 else { throw TLSServer.Failure("openssl req failed: \(arguments)") }
+        let result = try await runProgram(
+            "/usr/bin/openssl",
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+                + arguments)
+        guard result.succeeded else { throw TLSServer.Failure("openssl req failed: \(result.errors)") }
     }
+
+    private func path(_ file: String) -> String { folder.appending(path: file).path() }
 
     func openssl(_ arguments: [String]) -> Process {
         let process = Process()

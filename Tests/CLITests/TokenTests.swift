@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import Foundation
+import Testing
+
+struct TokenTests {
+    @Test func printsTheSecretAndNothingElse() async throws {
+        let fleet = FakeFleet()
+        let run = try await natfleet("token create --instance i-0a --label vpc=prod --label az= --ttl 15m", fleet)
+        #expect(
+            run
+                == CommandRun(
+                    code: 0, output: "nfj_secret\n",
+                    errors: """
+                        token t1: 1 use, ends 2026-01-02T03:19:05Z (in 15m)
+                        put it into /etc/natfleet/agent.conf as NATFLEET_JOIN_TOKEN; it is not shown again
+
+                        """))
+        let token = try #require(fleet.snapshot.tokens.first)
+        #expect(token.instanceID == "i-0a")
+        #expect(token.labels == ["vpc": "prod", "az": ""])
+    }
+
+    @Test func hasOneUseAndOneHourUnlessToldOtherwise() async throws {
+        let fleet = FakeFleet()
+        let run = try await natfleet("token create -o json", fleet)
+        let token = try WireJSON.decode(TokenView.self, from: Data(run.output.utf8))
+        #expect(token.secret == "nfj_secret")
+        #expect(token.usesLeft == 1)
+        #expect(token.instanceID == nil)
+        #expect(token.expiresAt == now.addingTimeInterval(3600))
+    }
+
+    @Test(arguments: [("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800), ("366d", 31_622_400)])
+    func readsTimes(_ text: String, _ seconds: Double) async throws {
+        let fleet = FakeFleet()
+        #expect(try await natfleet("token create --uses 3 --ttl \(text)", fleet).code == 0)
+        #expect(fleet.snapshot.tokens.first?.expiresAt == now.addingTimeInterval(seconds))
+        #expect(fleet.snapshot.tokens.first?.usesLeft == 3)
+    }
+
+    @Test(arguments: [
+        ("--ttl 0s", "'0s' is not a time up to a year"), ("--ttl 367d", "'367d' is not a time up to a year"),
+        ("--ttl 1w", "'1w' is not a time up to a year"), ("--ttl 3600", "'3600' is not a time up to a year"),
+        ("--ttl h", "'h' is not a time up to a year"), ("--ttl=-1h", "'-1h' is not a time up to a year"),
+        ("--ttl 9999999999999999999d", "is not a time up to a year"),
+        ("--label vpc", "'vpc' is not a label: write KEY=VALUE"), ("--label =prod", "'=prod' is not a label"),
+        ("--label a=1 --label a=2", "label 'a' is given twice"), ("--uses 0", "--uses is at least 1"),
+    ])
+    func refusesWhatIsNoToken(_ options: String, _ message: String) async throws {
+        let fleet = FakeFleet()
+        let run = try await natfleet("token create \(options)", fleet)
+        #expect(run.code == 2)
+        #expect(run.errors.contains(message), "\(run.errors)")
+        #expect(run.errors.hasSuffix("  fix: run 'natfleet token create --help'\n"))
+        #expect(fleet.snapshot.tokens.isEmpty)
+    }
+
+    @Test func revokes() async throws {
+        let fleet = FakeFleet(try exampleFleet())
+        #expect(
+            try await natfleet("token revoke t1 t2", fleet)
+                == CommandRun(code: 0, output: "token/t1 revoked\ntoken/t2 revoked\n", errors: ""))
+        #expect(fleet.snapshot.tokens.map(\.revoked) == [true, true])
+        let shown = try await natfleet("get token t2", fleet)
+        #expect(shown.output.contains("   revoked   3"))
+        let missing = try await natfleet("token revoke t9", fleet)
+        #expect(missing.code == 3)
+        #expect(missing.errors == "error: there is no join token 't9'\n  fix: choose another\n")
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import Foundation
+import NATPolicy
+import Testing
+
+/// Exit codes, wrong usage and help.
+struct UsageTests {
+    @Test(
+        arguments: [
+            (.badRequest, 2), (.invalidPolicy, 2), (.methodNotAllowed, 2), (.bodyTooLarge, 2), (.unsupported, 2),
+            (.notFound, 3), (.conflict, 4), (.layerConflict, 4), (.unauthorized, 5), (.forbidden, 5),
+            (.unreachable, 6), (.unavailable, 6), (.timeout, 6), (.bodyTimeout, 6), (.internal, 70),
+        ] as [(ErrorCode, Int32)])
+    func exitsAsTheErrorSays(_ code: ErrorCode, _ status: Int32) async throws {
+        let error = FleetError(code, "it went wrong", remedy: "do better")
+        #expect(
+            try await natfleet("get instances", FakeFleet(failing: error))
+                == CommandRun(code: status, output: "", errors: "error: it went wrong\n  fix: do better\n"))
+        let bare = FleetError(code, "it went wrong")
+        #expect(
+            try await natfleet("get instances", FakeFleet(failing: bare))
+                == CommandRun(code: status, output: "", errors: "error: it went wrong\n"))
+    }
+
+    @Test func everyErrorCodeIsInTheTable() { #expect(ErrorCode.allCases.count == 15) }
+
+    @Test func exitsWithAFaultOfOurOwnOtherwise() async throws {
+        struct Surprise: Error {}
+        let run = try await natfleet("get instances", FakeFleet(failing: Surprise()))
+        #expect(run == CommandRun(code: 70, output: "", errors: "error: Surprise()\n"))
+    }
+
+    struct Wrong: Sendable, CustomTestStringConvertible {
+        var line: String
+        var message: String
+        var help: String
+
+        var testDescription: String { line }
+    }
+
+    @Test(arguments: [
+        Wrong(line: "frobnicate", message: "unexpected argument 'frobnicate'", help: "natfleet"),
+        Wrong(line: "apply", message: "missing expected argument '--file <file> ...'", help: "natfleet apply"),
+        Wrong(line: "apply -f x --qqqqqqqq", message: "unknown option '--qqqqqqqq'", help: "natfleet apply"),
+        Wrong(
+            line: "get things",
+            message: "the value 'things' is invalid for '<kind>'. Please provide one of "
+                + "'instances', 'policies', 'tokens' or 'events'.", help: "natfleet get"),
+        Wrong(
+            line: "get instances -o xml",
+            message: "the value 'xml' is invalid for '-o <output>'. Please provide one of 'table', 'json' or 'yaml'.",
+            help: "natfleet get"),
+        Wrong(line: "get instances --limit 3", message: "--limit is for events only", help: "natfleet get"),
+        Wrong(line: "get events --limit 0", message: "--limit is at least 1", help: "natfleet get"),
+        Wrong(line: "get events e1", message: "events have no names", help: "natfleet get"),
+        Wrong(
+            line: "delete web-egress",
+            message: "write 'policy' and then the names: only policies can be deleted", help: "natfleet delete"),
+        Wrong(
+            line: "delete instance i-0a",
+            message: "write 'policy' and then the names: only policies can be deleted", help: "natfleet delete"),
+        Wrong(
+            line: "delete policy", message: "write 'policy' and then the names: only policies can be deleted",
+            help: "natfleet delete"),
+        Wrong(line: "delete", message: "name policies, or files with -f, and not both", help: "natfleet delete"),
+        Wrong(
+            line: "delete policy a -f b", message: "name policies, or files with -f, and not both",
+            help: "natfleet delete"),
+        Wrong(line: "rollout undo a b", message: "name one policy", help: "natfleet rollout undo"),
+        Wrong(
+            line: "rollout undo a --to-revision 0", message: "--to-revision is at least 1",
+            help: "natfleet rollout undo"),
+        Wrong(line: "rollout history a b c", message: "name one policy", help: "natfleet rollout history"),
+        Wrong(
+            line: "render -f x", message: "missing expected argument '--facts <file>'", help: "natfleet render"),
+        Wrong(
+            line: "render -f x --facts y --family ipv4 -o json", message: "--family is for the text output only",
+            help: "natfleet render"),
+    ])
+    func exitsWithTwoForWrongUsage(_ example: Wrong) async throws {
+        let run = try await natfleet(example.line)
+        #expect(run.code == 2)
+        #expect(run.output == "")
+        #expect(run.errors == "error: \(example.message)\n  fix: run '\(example.help) --help'\n")
+    }
+
+    static let verbs = [
+        "", "apply", "delete", "get", "describe", "rollout", "rollout history", "rollout undo", "token",
+        "token create", "token list", "token revoke", "render", "version",
+    ]
+
+    @Test(arguments: verbs) func helpsWithAnExample(_ verb: String) async throws {
+        let run = try await natfleet("\(verb) --help")
+        #expect(run.code == 0)
+        #expect(run.errors == "")
+        #expect(run.output.hasPrefix("OVERVIEW: "))
+        let examples = try #require(run.output.split(separator: "Examples:\n").dropFirst().first)
+        let command = verb.isEmpty ? "natfleet" : "natfleet \(verb)"
+        #expect(examples.hasPrefix("  \(command) ") || examples.contains(" \(command) "), "\(examples)")
+    }
+
+    @Test func everyVerbIsInTheHelpAndInTheTable() async throws {
+        for group in ["", "rollout", "token"] {
+            let help = try await natfleet("\(group) --help").output
+            let names = try #require(help.split(separator: "SUBCOMMANDS:\n").dropFirst().first)
+                .split(separator: "\n").filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") && !$0.contains("See '") }
+                .compactMap { $0.split(separator: " ").first.map(String.init) }
+            for name in names { #expect(Self.verbs.contains(group.isEmpty ? name : "\(group) \(name)"), "\(name)") }
+        }
+    }
+
+    @Test(arguments: ["", "rollout", "token"]) func showsHelpForAVerbThatNeedsAnother(_ line: String) async throws {
+        let run = try await natfleet(line)
+        #expect(run.code == 0)
+        #expect(run.output.contains("SUBCOMMANDS:"))
+    }
+
+    @Test(arguments: ["bash", "zsh", "fish"]) func completes(_ shell: String) async throws {
+        let run = try await natfleet("--generate-completion-script \(shell)")
+        #expect(run.code == 0)
+        #expect(run.output.contains("rollout"))
+    }
+}
