@@ -291,7 +291,8 @@ let package = Package(
                 "Netfilter",
                 "PolicyYAML",
                 "TestSupport",
-            ]
+            ],
+            exclude: ["Golden"]
         ),
         .testTarget(name: "NetAddressTests", dependencies: ["NetAddress"]),
         .testTarget(

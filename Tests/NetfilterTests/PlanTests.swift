@@ -143,7 +143,9 @@ struct PlanTests {
 
     @Test func turningOnTranslatesBeforeItAccepts() throws {
         let steps = plan(from: .none, to: try state(forwardTo: 1, egress: 1)).steps
-        #expect(steps.map(\.table) == [.nat, .filter])
+        #expect(steps.map(\.table) == [.nat, .filter, .nat])
+        let isForwarding = steps.map { $0.text.contains("-j DNAT") }
+        #expect(isForwarding == [false, false, true])
     }
 
     @Test func turningOffTakesAcceptsAwayBeforeNatAndTheGuardLast() throws {
