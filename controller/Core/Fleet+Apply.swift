@@ -85,9 +85,11 @@ extension Fleet {
         _ kind: String, by caller: OperatorIdentity,
         _ body: @escaping @Sendable (inout PolicyMove) throws -> Void
     ) async throws -> [PolicyChange] {
-        let (now, layers) = (self.now, self.layers)
+        let now = self.now
         let changes = try await store.write { store in
-            var move = PolicyMove(store: store, layers: layers, actor: caller.actor, now: now)
+            // A cache of its own: a revision added here is not for ever before the commit, and a refused one's number
+            // is given again.
+            var move = PolicyMove(store: store, layers: LayerCache(), actor: caller.actor, now: now)
             try body(&move)
             return try move.finish(event: kind)
         }

@@ -30,8 +30,8 @@ enum Wanted: Hashable, Sendable {
     }
 }
 
-/// Effective policies by the layers that they are made of. Revisions are immutable, so an entry is right for ever; the
-/// bound only limits memory.
+/// Effective policies by the layers that they are made of. Committed revisions are immutable, so an entry is right for
+/// ever; the bound only limits memory. A transaction that adds revisions must not use the cache that others share.
 final class LayerCache: Sendable {
     private static let limit = 512
     private let documents = Mutex<[EffectivePolicy.Layer: PolicyDocument]>([:])
