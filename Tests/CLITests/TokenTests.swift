@@ -42,6 +42,21 @@ struct TokenTests {
     }
 
     @Test(arguments: [
+        (3599.4, "in 60m"), (3570, "in 60m"), (3569, "in 59m"), (119.6, "in 2m"), (119.4, "in 119s"), (7200, "in 2h"), (0, "0s ago"),
+        (-59.9, "59s ago"), (-172_800, "2d ago"),
+    ])
+    func roundsTheFuture(_ left: Double, _ text: String) async throws {
+        var state = FakeFleet.State()
+        state.tokens = [
+            TokenView(
+                id: "t1", secret: nil, instanceID: nil, labels: [:], usesLeft: 1, createdAt: now,
+                expiresAt: now.addingTimeInterval(left), revoked: false)
+        ]
+        let run = try await natfleet("token list", FakeFleet(state))
+        #expect(run.output.contains("   1           \(text)   "), "\(run.output)")
+    }
+
+    @Test(arguments: [
         ("--ttl 0s", "'0s' is not a time up to a year"), ("--ttl 367d", "'367d' is not a time up to a year"),
         ("--ttl 1w", "'1w' is not a time up to a year"), ("--ttl 3600", "'3600' is not a time up to a year"),
         ("--ttl h", "'h' is not a time up to a year"), ("--ttl=-1h", "'-1h' is not a time up to a year"),

@@ -22,7 +22,7 @@ private func isControl(_ scalar: Unicode.Scalar) -> Bool {
     }
 }
 
-/// A span of time in its largest useful unit: `45s`, `7m`, `3h`, `12d`.
+/// A span of time in its largest useful unit: `45s`, `7m`, `3h`, `12d`; what has begun of the next does not count.
 func duration(seconds: Double) -> String {
     let seconds = Int(max(0, min(seconds, 1e12)))
     return switch seconds {
@@ -33,6 +33,15 @@ func duration(seconds: Double) -> String {
     }
 }
 
+/// How far `date` is from now: `3d ago`, `in 20h`. The future is rounded, so that an hour just granted is `60m` and not
+/// `59m`.
+func distance(_ date: Date, _ now: Date) -> String {
+    let past = now.timeIntervalSince(date)
+    guard past < 0 else { return "\(duration(seconds: past)) ago" }
+    let left = (-past).rounded()
+    return "in \(duration(seconds: left < 120 ? left : left + 30))"
+}
+
 func age(_ date: Date?, _ now: Date) -> String {
     date.map { duration(seconds: now.timeIntervalSince($0)) } ?? "never"
 }
@@ -40,9 +49,7 @@ func age(_ date: Date?, _ now: Date) -> String {
 /// `2026-01-02T03:04:05Z (3d ago)`
 func moment(_ date: Date?, _ now: Date) -> String {
     guard let date else { return "never" }
-    let distance = now.timeIntervalSince(date)
-    let relative = distance < 0 ? "in \(duration(seconds: -distance))" : "\(duration(seconds: distance)) ago"
-    return "\(date.formatted(.iso8601)) (\(relative))"
+    return "\(date.formatted(.iso8601)) (\(distance(date, now)))"
 }
 
 func labelText(_ labels: [String: String]) -> String {

@@ -13,11 +13,9 @@ extension TokenView: Resource {
     }
 
     func row(_ now: Date) -> [Cell] {
-        let left = expiresAt.timeIntervalSince(now)
-        return [
+        [
             Cell(id), Cell(instanceID ?? "<any>"), Cell(labelText(labels)), state(now), Cell("\(usesLeft)"),
-            Cell(left > 0 ? "in \(duration(seconds: left))" : "\(duration(seconds: -left)) ago"),
-            Cell(age(createdAt, now)),
+            Cell(distance(expiresAt, now)), Cell(age(createdAt, now)),
         ]
     }
 

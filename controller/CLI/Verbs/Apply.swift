@@ -31,12 +31,18 @@ struct Apply: Verb {
         let files = try readPolicyFiles(files, context)
         let answer = try await context.fleet(connection).apply(ApplyRequest(files: files, message: message))
         try context.write(answer, as: output.output) { answer.policies.map(\.line).joined() }
-        for change in answer.policies where change.instances.isEmpty && change.action != .deleted {
-            context.note(
-                "policy/\(change.name) selects no instance; compare its selector with: natfleet get instances -o yaml")
+        context.adviseAfter(answer.policies)
+    }
+}
+
+extension CLIContext {
+    /// What to look at after policies were stored.
+    func adviseAfter(_ changes: [PolicyChange]) {
+        for change in changes where change.instances.isEmpty {
+            note("policy/\(change.name) selects no instance; compare its selector with: natfleet get instances -o yaml")
         }
-        if answer.policies.contains(where: { $0.action != .unchanged && !$0.instances.isEmpty }) {
-            context.note("see it arrive with: natfleet get instances")
+        if changes.contains(where: { $0.action != .unchanged && !$0.instances.isEmpty }) {
+            note("see it arrive with: natfleet get instances")
         }
     }
 }

@@ -35,6 +35,6 @@ struct RolloutUndo: Verb {
         let fleet = try context.fleet(connection)
         let change = try await fleet.undo(try onePolicy(policy), UndoRequest(toRevision: toRevision))
         try context.write(change, as: output.output) { change.line }
-        context.note("see it arrive with: natfleet get instances")
+        context.adviseAfter([change])
     }
 }
