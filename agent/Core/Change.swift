@@ -31,25 +31,23 @@ struct Target: Sendable {
 struct Change: Sendable {
     let kernel: any Kernel
     let files: any StateFiles
+    /// What earlier changes learned of this host's spelling; kept by whoever makes changes.
+    var spelling = Spelling()
 
     /// - Returns: sentences on what differed before, empty when nothing had to be touched.
-    func run(_ target: Target) async throws(ChangeFailure) -> [String] {
+    mutating func run(_ meant: Target) async throws(ChangeFailure) -> [String] {
+        var target = meant
         var before: [IPFamily: OwnedState] = [:]
         var plans: [IPFamily: RestorePlan] = [:]
         var differences: [String] = []
+        // Both families are rehearsed before either is touched.
+        for family in IPFamily.allCases { target.rules[family] = try await spell(meant, family) }
         for family in IPFamily.allCases {
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
-            let wanted = target.rules[family] ?? OwnedState()
+            let wanted = target.rules[family] ?? .none
             before[family] = actual
             plans[family] = plan(from: actual, to: wanted)
             differences += Netfilter.differences(of: actual, from: wanted).map { "\(family.label): \($0)" }
-        }
-        if plans.values.contains(where: { !$0.steps.isEmpty }) {
-            for family in IPFamily.allCases {
-                try await attempt { () throws(KernelError) in
-                    try await kernel.rehearse(family, target.text[family] ?? "")
-                }
-            }
         }
         var ledger = try openLedger()
         let foundBefore = ledger.found
@@ -61,6 +59,19 @@ struct Change: Sendable {
             failure.leftovers = await takeBack(before, &ledger, foundBefore)
             throw failure
         }
+    }
+
+    /// The rules as this host spells them; rehearsed once for each text.
+    private mutating func spell(_ target: Target, _ family: IPFamily) async throws(ChangeFailure) -> OwnedState {
+        let meant = target.rules[family] ?? .none
+        let text = target.text[family] ?? ""
+        if let known = spelling.known[family], known.text == text { return known.rules }
+        let spelled = try await attempt { () throws(KernelError) in try await kernel.rehearse(family, text) }
+        guard spelled.hasSameShape(as: meant) else {
+            throw ChangeFailure("\(family.label): a throwaway namespace holds other rules than were loaded into it")
+        }
+        spelling.known[family] = (text, spelled)
+        return spelled
     }
 
     private func touch(
@@ -83,7 +94,7 @@ struct Change: Sendable {
     private func verify(_ target: Target) async throws(ChangeFailure) {
         for family in IPFamily.allCases {
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
-            let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? OwnedState())
+            let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)
             if let first = wrong.first {
                 throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
             }
@@ -98,7 +109,7 @@ struct Change: Sendable {
         for family in IPFamily.allCases {
             do throws(KernelError) {
                 let actual = try await kernel.observe(family)
-                for step in plan(from: actual, to: before[family] ?? OwnedState()).steps {
+                for step in plan(from: actual, to: before[family] ?? .none).steps {
                     try await kernel.restore(family, step)
                 }
             } catch {
@@ -123,6 +134,21 @@ struct Change: Sendable {
             return try await body()
         } catch {
             throw ChangeFailure(error.description)
+        }
+    }
+}
+
+/// How this host's iptables spells the rulesets that it rehearsed last.
+struct Spelling: Sendable {
+    var known: [IPFamily: (text: String, rules: OwnedState)] = [:]
+}
+
+extension OwnedState {
+    /// The same chains with as many rules each, and the same jumps: all that can be compared between two spellings.
+    fileprivate func hasSameShape(as other: OwnedState) -> Bool {
+        Table.allCases.allSatisfy { table in
+            self[table].chains.mapValues(\.count) == other[table].chains.mapValues(\.count)
+                && self[table].jumps == other[table].jumps
         }
     }
 }

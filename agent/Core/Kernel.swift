@@ -10,8 +10,10 @@ package protocol Kernel: Sendable {
     func facts() async throws(KernelError) -> HostFacts
     /// natfleet's own chains and jumps, as the kernel has them now.
     func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState
-    /// Loads a whole ruleset into a throwaway network namespace: `iptables-restore --test` on nft never asks the kernel.
-    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError)
+    /// Loads a whole ruleset into a throwaway network namespace, since `iptables-restore --test` on nft never asks the
+    /// kernel.
+    /// - Returns: the ruleset as this host's `iptables-save` spells it, which differs between versions.
+    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState
     /// One transaction: `iptables-restore --noflush`.
     func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError)
     /// nil where the kernel has no such key.

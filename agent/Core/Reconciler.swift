@@ -37,6 +37,7 @@ package actor Reconciler {
     private var isLoaded = false
     private var isPersisted = true
     private var refusal: Refusal?
+    private var spelling = Spelling()
     package private(set) var status: InstanceStatus
 
     package init(kernel: any Kernel, files: any StateFiles, log: Logger) {
@@ -101,7 +102,8 @@ package actor Reconciler {
                 target.rules[family] = try OwnedState(parsing: text)
                 target.text[family] = text
             }
-            _ = try await Change(kernel: kernel, files: files).run(target)
+            var change = Change(kernel: kernel, files: files)
+            _ = try await change.run(target)
             log.notice("restored", metadata: ["hash": "\(applied.desired.hash)"])
             return true
         } catch {
@@ -132,8 +134,10 @@ package actor Reconciler {
         }
         let compiled = try compiling(desired, facts)
         let differences: [String]
+        var change = Change(kernel: kernel, files: files, spelling: spelling)
+        defer { spelling = change.spelling }
         do throws(ChangeFailure) {
-            differences = try await Change(kernel: kernel, files: files).run(Target(compiled))
+            differences = try await change.run(Target(compiled))
         } catch {
             throw Rejection(error.description, facts: facts, isFailure: true)
         }

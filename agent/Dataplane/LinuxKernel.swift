@@ -37,17 +37,22 @@ package struct LinuxKernel: Kernel {
 
     package func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
         let command = family.program("-save")
-        let text = try await runner.run(command, ["-c"])
+        return try parse(await runner.run(command, ["-c"]), of: command)
+    }
+
+    package func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState {
+        guard !text.isEmpty else { return .none }
+        // One namespace for both: it is gone with its last process.
+        let line = "\(family.program("-restore")) -w 10 && exec \(family.program("-save"))"
+        return try parse(await runner.run("unshare", ["--net", "sh", "-c", line], input: text), of: line)
+    }
+
+    private func parse(_ text: String, of command: String) throws(KernelError) -> OwnedState {
         do {
             return try OwnedState(parsing: text)
         } catch {
             throw KernelError("\(command): \(error)")
         }
-    }
-
-    package func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) {
-        guard !text.isEmpty else { return }
-        _ = try await runner.run("unshare", ["--net", family.program("-restore"), "-w", "10"], input: text)
     }
 
     package func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
