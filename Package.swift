@@ -22,6 +22,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -176,29 +177,32 @@ let package = Package(
                 "Netfilter",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             path: "agent/Dataplane"
         ),
         .target(
-            name: "AgentIdentity",
+            name: "AgentLink",
             dependencies: [
                 "AgentCore",
+                "FleetAPI",
+                "FleetModel",
+                "HTTPSClient",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
-            path: "agent/Identity"
+            path: "agent/Link"
         ),
         .executableTarget(
             name: "AgentMain",
             dependencies: [
                 "AgentCore",
                 "AgentDataplane",
-                "AgentIdentity",
+                "AgentLink",
                 "CGlibcCompat",
-                "FleetAPI",
                 "FleetModel",
-                "HTTPSClient",
-                "NATPolicy",
+                "NetAddress",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -212,7 +216,7 @@ let package = Package(
             dependencies: [
                 "AgentCore",
                 "AgentDataplane",
-                "AgentIdentity",
+                "AgentLink",
                 "FleetAPI",
                 "FleetModel",
                 "NATPolicy",
@@ -287,7 +291,8 @@ let package = Package(
                 "Netfilter",
                 "PolicyYAML",
                 "TestSupport",
-            ]
+            ],
+            exclude: ["Golden"]
         ),
         .testTarget(name: "NetAddressTests", dependencies: ["NetAddress"]),
         .testTarget(
@@ -301,6 +306,7 @@ let package = Package(
                 "NetAddress",
                 "Netfilter",
                 .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ],
             path: "Tests/Support"
         ),

@@ -47,7 +47,7 @@ package struct PortRange: Hashable, Sendable, Comparable {
 
     /// The range of `count` ports that begins where this one does; nil when it would end above 65535.
     package func widened(to count: Int) -> PortRange? {
-        guard count >= 1, let last = UInt16(exactly: Int(first) + count - 1) else { return nil }
+        guard (1...65535).contains(count), let last = UInt16(exactly: Int(first) + count - 1) else { return nil }
         return try? PortRange(first: first, last: last)
     }
 

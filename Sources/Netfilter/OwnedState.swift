@@ -37,6 +37,13 @@ package struct OwnedState: Hashable, Sendable {
         package var position: Int
         /// `-A FROM … -j TO`.
         package var line: String
+
+        package init(from: String, to: String, position: Int, line: String) {
+            self.from = from
+            self.to = to
+            self.position = position
+            self.line = line
+        }
     }
 
     package struct Contents: Hashable, Sendable {

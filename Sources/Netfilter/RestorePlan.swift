@@ -19,13 +19,14 @@ package struct RestorePlan: Hashable, Sendable {
 /// or a flow that is allowed before and after is refused. Empty when nothing differs.
 ///
 /// Each table is a transaction of its own, so the tables pass through states in between (`Transition`):
-/// 1. nat learns the new masquerades and keeps the old ones; port forwards stay unless they only grow;
+/// 1. nat learns the new masquerades and keeps the old ones and the old port forwards;
 /// 2. filter accepts the new egress only, old and new port forwards, and keeps old and new guards;
 /// 3. nat becomes the wanted one; 4. filter becomes the wanted one.
 ///
-/// So what filter lets out is translated at any time: accepting comes after translating when NAT is turned on, goes
-/// before it when NAT is turned off, and the guard comes with the first and goes with the last. Most changes need one
-/// or two of the steps. Chains that stay the same are not mentioned, rules that stay keep their counters.
+/// So what filter lets out is translated at any time: accepting comes after translating when NAT is turned on and goes
+/// before it when NAT is turned off, a port is forwarded only while filter accepts it, and the guard comes first and
+/// goes last. Most changes need two of the steps. Chains that stay the same are not mentioned, rules that stay keep
+/// their counters (not with ip6tables-nft 1.8.9, which reads counters and drops them).
 package func plan(from actual: OwnedState, to desired: OwnedState) -> RestorePlan {
     let transition = Transition(from: actual, to: desired)
     let steps = [
@@ -43,6 +44,7 @@ private func step(_ table: Table, from old: OwnedState.Contents, to new: OwnedSt
     let wrong = old.jumps.filter { jump in !new.jumps.contains(jump) || old.jumps.count { $0 == jump } > 1 }
     let missing = new.jumps.filter { jump in !old.jumps.contains(jump) || wrong.contains(jump) }
 
+    // Declaring a chain empties it; all before the rules, which may enter one another.
     var lines = changed.map { ":\($0.key) - [0:0]" }
     for (name, rules) in changed {
         lines += carryingCounters(from: old.chains[name] ?? [], to: rules).map(\.restoreText)

@@ -9,9 +9,8 @@ struct Transition {
 
     init(from actual: OwnedState, to desired: OwnedState) {
         nat = union(actual.nat, desired.nat) { chain, old, new in
-            // By name of ours: DNAT has one answer for a port, so it cannot be both the old and the new one.
-            if chain.hasPrefix(ownedChainPrefix + "PRE") { return forwards(old, new) }
-            return merge(old, new)
+            // DNAT has one answer for a port, so it cannot be both the old and the new one.
+            chain.hasPrefix(ownedChainPrefix + "PRE") ? old : merge(old, new)
         }
         filter = union(actual.filter, desired.filter) { _, old, new in
             let kept = old.filter { $0.isKeptAccept || $0.isDrop || new.contains($0) }
@@ -26,19 +25,15 @@ private func union(
     _ new: OwnedState.Contents,
     combine: (_ chain: String, _ old: [OwnedState.Line], _ new: [OwnedState.Line]) -> [OwnedState.Line]
 ) -> OwnedState.Contents {
-    var result = new
+    var result = OwnedState.Contents()
     for name in Set(old.chains.keys).union(new.chains.keys) {
         let lines = combine(name, old.chains[name] ?? [], new.chains[name] ?? [])
+        guard !lines.isEmpty || old.chains[name] != nil else { continue }
         result.chains[name] = carryingCounters(from: old.chains[name] ?? [], to: lines)
     }
     // Of a jump that is wanted one is enough; those that are not wanted go with their chain.
-    result.jumps += old.jumps.filter { !new.jumps.contains($0) }
+    result.jumps = (new.jumps + old.jumps.filter { !new.jumps.contains($0) }).filter { result.chains[$0.to] != nil }
     return result
-}
-
-/// The new port forwards where they only add to the old ones, else still the old ones.
-private func forwards(_ old: [OwnedState.Line], _ new: [OwnedState.Line]) -> [OwnedState.Line] {
-    isSubsequence(old, of: new) ? new : old
 }
 
 /// The lines of both. Where one has all of the other it is the result, so that nothing is moved without need; else the
@@ -53,7 +48,7 @@ private func merge(_ old: [OwnedState.Line], _ new: [OwnedState.Line]) -> [Owned
 
 private func isSubsequence(_ part: [OwnedState.Line], of whole: [OwnedState.Line]) -> Bool {
     var rest = part[...]
-    for line in whole where line == rest.first { rest.removeFirst() }
+    for line in whole where line == rest.first { rest = rest.dropFirst() }
     return rest.isEmpty
 }
 

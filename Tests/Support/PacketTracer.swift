@@ -72,15 +72,19 @@ package struct PacketTracer: Sendable {
         }
     }
 
-    private let state: OwnedState
+    private let chains: [Table: [String: [TracedRule]]]
     private let facts: HostFacts
 
     package init(_ rules: FamilyRules, on facts: HostFacts) throws {
         try self.init(OwnedState(parsing: renderRestore(rules)), on: facts)
     }
 
-    package init(_ state: OwnedState, on facts: HostFacts) {
-        self.state = state
+    package init(_ state: OwnedState, on facts: HostFacts) throws {
+        var chains: [Table: [String: [TracedRule]]] = [:]
+        for table in Table.allCases {
+            chains[table] = try state[table].chains.mapValues { try $0.map { try TracedRule($0.text) } }
+        }
+        self.chains = chains
         self.facts = facts
     }
 
@@ -118,12 +122,8 @@ package struct PacketTracer: Sendable {
     }
 
     private func walk(_ chain: String, _ table: Table, _ connection: Connection) throws -> TracedTarget? {
-        for line in state[table].chains[chain] ?? [] {
-            let rule = try TracedRule(line.text)
-            guard try rule.matches(connection) else { continue }
-            return try rule.target(for: connection)
-        }
-        return nil
+        let rule = try chains[table]?[chain]?.first { try $0.matches(connection) }
+        return try rule?.target(for: connection)
     }
 }
 

@@ -15,7 +15,7 @@ struct UnknownSyntax: Error, CustomStringConvertible {
 }
 
 /// One line of rules, read word by word.
-struct TracedRule {
+struct TracedRule: Sendable {
     private let line: String
     private var conditions: [(isInverted: Bool, option: String, value: String)] = []
     private var targetWords: [String] = []

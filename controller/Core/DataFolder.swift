@@ -4,10 +4,6 @@
 import FleetModel
 import Foundation
 
-#if canImport(Glibc)
-    import Glibc
-#endif
-
 /// The folder that holds everything of one controller: `0700`, used by one process at a time.
 ///
 /// Files in it are written whole: to a new file (`0600`), synced, renamed over the old one, and the folder synced, so

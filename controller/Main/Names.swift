@@ -53,7 +53,7 @@ struct Names {
 
 extension ListenAddress: ExpressibleByArgument {
     /// `127.0.0.1:8443`, `[::1]:8443`, `name:8443`.
-    public init?(argument: String) {
+    init?(argument: String) {
         guard let colon = argument.lastIndex(of: ":"),
             let port = UInt16(argument[argument.index(after: colon)...])
         else { return nil }
@@ -65,5 +65,5 @@ extension ListenAddress: ExpressibleByArgument {
         self.init(host: name.text, port: Int(port))
     }
 
-    public var defaultValueDescription: String { description }
+    var defaultValueDescription: String { description }
 }

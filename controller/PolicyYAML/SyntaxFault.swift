@@ -21,6 +21,11 @@ func syntaxFault(_ error: YamlError, file: String, text: String) -> Diagnostic {
             let fault = indicatorFault(indicator)
             return diagnostic(place, fault.message, fault.remedy)
         }
+        if problem.contains("unexpected end of stream"), let context, context.text.contains("quoted scalar") {
+            // What is missing is at the file's end to Yams, and where the quote began to a person.
+            return diagnostic(
+                PolicyNode.Mark(context.mark), "not valid YAML: this quote is never closed", "add the missing quote")
+        }
         let start = context.map { $0.mark.line == mark.line ? $0.text : "\($0.text) from line \($0.mark.line)" }
         let message = start.map { "\(problem) \($0)" } ?? problem
         return diagnostic(
@@ -39,9 +44,6 @@ private func remedy(problem: String, context: String?, at mark: PolicyNode.Mark,
     if lines.hasBareIPv6Target { return "put the target in quotes: to: \"[2001:db8::1]:80\"" }
     if problem.contains("mapping values are not allowed") {
         return "check the indentation, and put text that holds ': ' in quotes"
-    }
-    if problem.contains("unexpected end of stream"), context?.contains("quoted scalar") ?? false {
-        return "add the missing quote"
     }
     if problem.contains("or ']'") || problem.contains("or '}'") { return "add the missing comma or bracket" }
     if problem.contains("cannot start any token") { return "put text that begins with this character in quotes" }

@@ -4,24 +4,27 @@
 import NetAddress
 
 /// The names of a policy's entries and where each was seen first. Masquerades and port forwards share them, since the
-/// comment of a rule, `natfleet:<policy>/<name>`, has to say which entry it came from.
+/// comment of a rule, `natfleet:<policy>/<name>`, has to say which entry it came from. The rules of the two families
+/// stand apart, so that one port forward in each may carry the same name.
 struct EntryNames {
-    fileprivate var lines: [String: Int] = [:]
+    fileprivate var lines: [IPFamily: [String: Int]] = [:]
 }
 
 extension PolicyReader {
     /// The name of an entry; nil with a fault noted when it is missing, malformed or taken.
-    mutating func entryName(_ fields: Fields, names: inout EntryNames, example: String) -> String? {
+    mutating func entryName(
+        _ fields: Fields, families: [IPFamily] = IPFamily.allCases, names: inout EntryNames, example: String
+    ) -> String? {
         guard let place = required("name", fields, example: example), let name = name(place, of: "entry name") else {
             return nil
         }
-        if let line = names.lines[name] {
+        if let line = families.compactMap({ names.lines[$0]?[name] }).first {
             refuse(
                 "the name \(quoted(name)) is taken by the entry of line \(line)", at: place,
                 remedy: "give each entry of a policy a name of its own")
             return nil
         }
-        names.lines[name] = place.mark.line
+        for family in families { names.lines[family, default: [:]][name] = place.mark.line }
         return name
     }
 
@@ -119,7 +122,14 @@ extension PolicyReader {
     ///
     /// - Parameter words: what could stand instead of the list, and is no member of it.
     mutating func networks(_ place: Place, words: [String] = []) -> [Placed<CIDR>]? {
-        if case .scalar = place.node.content {
+        if case .scalar(let text, _) = place.node.content {
+            if !words.isEmpty, !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "A") }) {
+                let choices = words.joined(separator: " or ")
+                refuse(
+                    "\(quoted(text)) is not a network, nor \(choices)", at: place,
+                    remedy: "write \(choices), or a network like 10.0.0.0/16")
+                return nil
+            }
             return network(place).map { [Placed(value: $0, place: place)] }
         }
         guard let elements = elements(place) else { return nil }

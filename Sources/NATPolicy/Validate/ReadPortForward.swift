@@ -15,13 +15,14 @@ extension PolicyReader {
             "name", "protocol", "destination", "port", "to", "sources", "drain", "masquerade", "hairpin", "allowSSH",
         ]
         guard let fields = fields(place, known: known) else { return nil }
-        let name = entryName(fields, names: &names, example: "name: web")
         let transport = required("protocol", fields, example: "protocol: tcp")
             .flatMap { word($0, TransportProtocol.self) }
         let portPlace = required("port", fields, example: "port: 8001")
         let port = portPlace.flatMap { ports($0) }
         let to = required("to", fields, example: "to: \"10.0.1.1:80\"")
             .flatMap { target($0, for: port) }
+        let families = to.map { [$0.address.family] } ?? IPFamily.allCases
+        let name = entryName(fields, families: families, names: &names, example: "name: web")
         let destination = fields["destination"].map { self.destination($0, family: to?.address.family) } ?? .instance
         let sources = fields["sources"].flatMap { forwardSources($0, family: to?.address.family) } ?? []
         let allowsSSH = truth(fields["allowSSH"], default: false)

@@ -91,7 +91,7 @@ extension PolicyReader {
         guard let text = text(place) else { return nil }
         do {
             let address = try IPAddress(text)
-            return isPlainlyOneFamily(address, place) ? address : nil
+            return isPlainlyOneFamily(address, place, instead: { "\($0)" }) ? address : nil
         } catch {
             refuse(error, at: place)
             return nil
@@ -102,7 +102,8 @@ extension PolicyReader {
         guard let text = text(place) else { return nil }
         do {
             let network = try CIDR(text)
-            return isPlainlyOneFamily(network.address, place) ? network : nil
+            let length = max(0, network.prefixLength - 96)
+            return isPlainlyOneFamily(network.address, place, instead: { "\($0)/\(length)" }) ? network : nil
         } catch {
             refuse(error, at: place)
             return nil
@@ -117,7 +118,8 @@ extension PolicyReader {
         guard let text = text(place) else { return nil }
         do {
             let endpoint = try Endpoint(text)
-            return isPlainlyOneFamily(endpoint.address, place) ? endpoint : nil
+            return isPlainlyOneFamily(endpoint.address, place, instead: { "\"\($0):\(endpoint.ports)\"" })
+                ? endpoint : nil
         } catch {
             refuse(error, at: place)
             return nil
@@ -125,9 +127,11 @@ extension PolicyReader {
     }
 
     /// An IPv4 address written as IPv6 never occurs in a packet, so a rule with it would match nothing.
-    private mutating func isPlainlyOneFamily(_ address: IPAddress, _ place: Place) -> Bool {
+    private mutating func isPlainlyOneFamily(
+        _ address: IPAddress, _ place: Place, instead: (IPAddress) -> String
+    ) -> Bool {
         guard let ipv4 = address.mappedIPv4 else { return true }
-        refuse("\(address) is an IPv4 address written as IPv6", at: place, remedy: "write \(ipv4)")
+        refuse("\(address) is an IPv4 address written as IPv6", at: place, remedy: "write \(instead(ipv4))")
         return false
     }
 }

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: natfleet contributors
+
+# One debug build serves test, demo and lab; one release build serves check and install.
+CONFIG ?= debug
+KEEP ?=
+PREFIX ?= /usr
+DESTDIR ?=
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+LAB := Tests/Lab/lab
+RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker --gc-sections
+BIN := .build/release
+SWIFT_FILES := find Package.swift Sources controller agent Tests -name '*.swift' -print0
+SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest)
+
+.PHONY: help setup build demo test lint fmt check imports agent controller lab lab-down install \
+	install-controller install-agent clean
+
+help: ## this list
+	@echo "usage: make TARGET [CONFIG=release] [KEEP=1] [PREFIX=/usr] [DESTDIR=]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install missing distribution packages, check the Swift toolchain
+	@scripts/setup
+
+build: setup ## build both programs and the tests
+	swift build -c $(CONFIG) --build-tests
+
+demo: build ## the whole story in a lab of network namespaces (root); KEEP=1 leaves it running
+	@CONFIG=$(CONFIG) KEEP=$(KEEP) Tests/Lab/demo
+
+test: build ## all tests; as root also those in the kernel and in labs
+	@CONFIG=$(CONFIG) scripts/test
+
+lint: ## strict swift-format, and shellcheck where it is installed
+	$(SWIFT_FILES) | xargs -0 swift format lint --strict --parallel
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SCRIPTS); \
+	else echo "lint: no shellcheck here, scripts not checked"; fi
+
+fmt: ## format all Swift files in place
+	$(SWIFT_FILES) | xargs -0 swift format --in-place --parallel
+
+check: setup lint imports build agent ## what must hold before a commit: lint, imports, warnings, size of the agent
+
+imports: ## the import rules between folders, and that their check finds violations
+	@scripts/check-imports-test
+	@scripts/check-imports
+
+agent: setup ## release build of the agent, with its limits checked
+	$(RELEASE) --product natfleet-agent
+	@scripts/check-agent $(BIN)/natfleet-agent
+
+controller: setup ## release build of the controller and command line
+	$(RELEASE) --product natfleet
+
+lab: setup ## a lab by hand (root): a VPC in network namespaces, called `hand`
+	@$(LAB) up hand
+	@$(LAB) map hand
+	@echo "look around: $(LAB) help; enter a host: $(LAB) shell hand HOST; take it down: make lab-down"
+
+lab-down: ## end the lab `hand`
+	@$(LAB) down hand
+
+install: install-controller install-agent ## install both programs with their units, enable nothing
+
+install-controller: controller ## install the controller and command line
+	install -D -s -m 0755 $(BIN)/natfleet $(DESTDIR)$(PREFIX)/bin/natfleet
+	install -D -m 0644 deploy/systemd/natfleet.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet.service
+
+install-agent: agent ## install the agent; an /etc/natfleet/agent.conf that is there stays
+	install -D -s -m 0755 $(BIN)/natfleet-agent $(DESTDIR)$(PREFIX)/bin/natfleet-agent
+	install -D -m 0644 deploy/systemd/natfleet-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-agent.service
+	install -D -m 0644 deploy/systemd/natfleet-restore.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-restore.service
+	[ -e $(DESTDIR)/etc/natfleet/agent.conf ] || \
+	install -D -m 0600 deploy/agent.conf.example $(DESTDIR)/etc/natfleet/agent.conf
+
+clean: ## remove everything built
+	rm -rf .build

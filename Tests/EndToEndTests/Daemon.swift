@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import Foundation
+import Synchronization
+
+/// A program that runs beside the test; killed with the last reference.
+final class Daemon: Sendable {
+    private let process: Mutex<Process>
+    private let input: Pipe
+    private let printed = Printed()
+    let pid: Int32
+
+    private final class Printed: Sendable {
+        let text = Mutex("")
+    }
+
+    init(_ path: String, _ arguments: [String]) throws {
+        let (process, input, output) = (Process(), Pipe(), Pipe())
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        process.standardInput = input
+        process.standardOutput = output
+        process.standardError = output
+        let printed = printed
+        output.fileHandleForReading.readabilityHandler = { handle in
+            let data = handle.availableData
+            if data.isEmpty { handle.readabilityHandler = nil }
+            printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
+        }
+        try process.run()
+        self.pid = process.processIdentifier
+        self.process = Mutex(process)
+        self.input = input
+    }
+
+    /// What it has printed so far, both streams.
+    var output: String { printed.text.withLock { $0 } }
+
+    var isRunning: Bool { process.withLock { $0.isRunning } }
+
+    func endInput() async {
+        try? input.fileHandleForWriting.close()
+        await waitForEnd()
+    }
+
+    /// Sends a signal and waits for the end.
+    func end(_ signal: Int32 = SIGTERM) async {
+        kill(pid, signal)
+        await waitForEnd()
+    }
+
+    /// Not `waitUntilExit`: it runs a run loop, which a thread of Swift's pool has not.
+    private func waitForEnd() async {
+        let deadline = ContinuousClock.now + .seconds(15)
+        while isRunning {
+            if ContinuousClock.now > deadline { kill(pid, SIGKILL) }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    deinit {
+        if isRunning { kill(pid, SIGKILL) }
+    }
+}

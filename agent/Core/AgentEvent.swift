@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import FleetAPI
+package import FleetModel
+
+/// What happens to the agent.
+package enum AgentEvent: Sendable {
+    case started
+    /// Every few seconds: time to look at the kernel. `renewalIsDue`: the certificate is past its half life.
+    case ticked(renewalIsDue: Bool)
+    case enrolled
+    case renewed
+    /// `number` is that of a check-in; nil for enrolment and renewal.
+    case linkFailed(number: Int?, LinkTrouble)
+    case waited(number: Int)
+    case answered(number: Int, CheckinResponse)
+    case worked(WorkReport)
+}
+
+/// What the shell has to do; each ends in one event, save `warn`, `note` and `cancelCheckIn`.
+package enum AgentAction: Hashable, Sendable {
+    case enrol
+    case renew
+    case checkIn(number: Int, CheckinRequest)
+    case cancelCheckIn(number: Int)
+    case wait(number: Int, seconds: Double)
+    case apply(DesiredState)
+    case reconcile
+    case warn(FleetError)
+    case note(String)
+}
+
+/// Why the controller did not serve the agent.
+package struct LinkTrouble: Error, Hashable, Sendable {
+    package var error: FleetError
+    /// Seconds, from the answer's Retry-After.
+    package var retryAfter: Double?
+    /// The controller does not take this identity any more, and there is a new join token to get another one.
+    package var needsEnrolment = false
+
+    package init(_ error: FleetError, retryAfter: Double? = nil) {
+        self.error = error
+        self.retryAfter = retryAfter
+    }
+}
+
+/// What an apply or a reconciliation found and did.
+package struct WorkReport: Hashable, Sendable {
+    package var status: InstanceStatus
+    /// Set when a desired state was tried.
+    package var outcome: Outcome?
+
+    package init(status: InstanceStatus, outcome: Outcome? = nil) {
+        self.status = status
+        self.outcome = outcome
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+package import Logging
+
+/// The shell around `AgentMachine`: feeds it events, performs its actions, nothing else.
+///
+/// One task owns the machine. Each action runs in a child task and comes back as an event, so that nothing here waits
+/// for anything but the next event. Cancelling the task that runs `run` ends the waiting; work under way is finished
+/// first (its own task is not cancelled), and NAT stays as it is.
+package struct AgentLoop: Sendable {
+    let link: any ControllerLink
+    let reconciler: Reconciler
+    let log: Logger
+    /// Seconds between two looks at the kernel.
+    let tick: Double
+
+    package init(link: any ControllerLink, reconciler: Reconciler, log: Logger, tick: Double = 10) {
+        self.link = link
+        self.reconciler = reconciler
+        self.log = log
+        self.tick = tick
+    }
+
+    package func run() async {
+        let (events, sender) = AsyncStream.makeStream(of: AgentEvent.self)
+        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.status)
+        await withDiscardingTaskGroup { group in
+            group.addTask { await ticker(sender) }
+            var checkIn: Task<Void, Never>?
+            sender.yield(.started)
+            for await event in events {
+                for action in machine.handle(event, unit: Double.random(in: 0..<1)) {
+                    switch action {
+                    case .checkIn(let number, let request):
+                        checkIn = Task { sender.yield(await answer(number, request)) }
+                    case .cancelCheckIn:
+                        checkIn?.cancel()
+                    default:
+                        group.addTask { await perform(action, sender) }
+                    }
+                }
+            }
+            checkIn?.cancel()
+            group.cancelAll()
+        }
+    }
+
+    private func ticker(_ sender: AsyncStream<AgentEvent>.Continuation) async {
+        while !Task.isCancelled {
+            try? await Task.sleep(for: .seconds(tick))
+            sender.yield(.ticked(renewalIsDue: await link.renewalIsDue))
+        }
+        sender.finish()
+    }
+
+    private func answer(_ number: Int, _ request: CheckinRequest) async -> AgentEvent {
+        do throws(LinkTrouble) {
+            return .answered(number: number, try await link.checkIn(request))
+        } catch {
+            return .linkFailed(number: number, error)
+        }
+    }
+
+    private func perform(_ action: AgentAction, _ sender: AsyncStream<AgentEvent>.Continuation) async {
+        switch action {
+        case .enrol, .renew:
+            do throws(LinkTrouble) {
+                if action == .enrol { try await link.enrol() } else { try await link.renew() }
+                let instance = await link.instanceID
+                log.notice(action == .enrol ? "enrolled" : "renewed", metadata: ["instance": "\(instance)"])
+                sender.yield(action == .enrol ? .enrolled : .renewed)
+            } catch {
+                sender.yield(.linkFailed(number: nil, error))
+            }
+        case .wait(let number, let seconds):
+            try? await Task.sleep(for: .seconds(seconds))
+            sender.yield(.waited(number: number))
+        case .apply(let desired):
+            sender.yield(.worked(await Task { await reconciler.apply(desired) }.value))
+        case .reconcile:
+            sender.yield(.worked(await Task { await reconciler.reconcile() }.value))
+        case .warn(let error):
+            log.warning(
+                "\(error.message)", metadata: ["code": "\(error.code.rawValue)", "fix": "\(error.remedy ?? "none")"])
+        case .note(let text):
+            log.notice("\(text)")
+        case .checkIn, .cancelCheckIn:
+            break
+        }
+    }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import FleetAPI
+import FleetModel
+package import NATPolicy
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// What was applied last and proven: kept on disk, re-applied at start without a controller.
+package struct AppliedState: Codable, Hashable, Sendable {
+    package var desired: DesiredState
+    /// The facts that it was compiled for.
+    package var facts: HostFacts
+
+    package init(desired: DesiredState, facts: HostFacts) {
+        self.desired = desired
+        self.facts = facts
+    }
+}
+
+extension StateFiles {
+    func load<Value: Decodable>(_ type: Value.Type, _ name: StateFile) throws(StateFileError) -> Value? {
+        guard let bytes = try read(name) else { return nil }
+        do {
+            return try WireJSON.decode(Value.self, from: Data(bytes))
+        } catch {
+            throw StateFileError("\(name.rawValue) cannot be understood: \(error)")
+        }
+    }
+
+    func save(_ value: some Encodable, _ name: StateFile) throws(StateFileError) {
+        do {
+            try write(name, Array(try WireJSON.encode(value)))
+        } catch let error as StateFileError {
+            throw error
+        } catch {
+            throw StateFileError("\(name.rawValue) cannot be written: \(error)")
+        }
+    }
+}

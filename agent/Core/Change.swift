@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// What the kernel should hold.
+struct Target: Sendable {
+    var rules: [IPFamily: OwnedState]
+    var text: [IPFamily: String]
+    /// Set before the rules, and once more after forwarding went on, which resets some.
+    var sysctls: [SysctlSetting]
+    /// Set last of all.
+    var forwarding: [SysctlSetting]
+
+    init(_ compiled: CompiledPolicy) {
+        rules = [:]
+        text = [:]
+        for family in IPFamily.allCases {
+            rules[family] = compiled.ruleset[family].ownedState
+            text[family] = renderRestore(compiled.ruleset[family])
+        }
+        sysctls = compiled.sysctls
+        forwarding = compiled.forwarding
+    }
+}
+
+/// One change of the kernel: both families and the sysctls, or nothing (DESIGN §6, *applied* and *verified*).
+struct Change: Sendable {
+    let kernel: any Kernel
+    let files: any StateFiles
+
+    /// - Returns: sentences on what differed before, empty when nothing had to be touched.
+    func run(_ target: Target) async throws(ChangeFailure) -> [String] {
+        var before: [IPFamily: OwnedState] = [:]
+        var plans: [IPFamily: RestorePlan] = [:]
+        var differences: [String] = []
+        for family in IPFamily.allCases {
+            let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
+            let wanted = target.rules[family] ?? OwnedState()
+            before[family] = actual
+            plans[family] = plan(from: actual, to: wanted)
+            differences += Netfilter.differences(of: actual, from: wanted).map { "\(family.label): \($0)" }
+        }
+        if plans.values.contains(where: { !$0.steps.isEmpty }) {
+            for family in IPFamily.allCases {
+                try await attempt { () throws(KernelError) in
+                    try await kernel.rehearse(family, target.text[family] ?? "")
+                }
+            }
+        }
+        var ledger = try openLedger()
+        let foundBefore = ledger.found
+        do throws(ChangeFailure) {
+            try await touch(target, plans, &ledger)
+            return differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" }
+        } catch {
+            var failure = error
+            failure.leftovers = await takeBack(before, &ledger, foundBefore)
+            throw failure
+        }
+    }
+
+    private func touch(
+        _ target: Target, _ plans: [IPFamily: RestorePlan], _ ledger: inout SysctlLedger
+    ) async throws(ChangeFailure) {
+        let surplus = ledger.surplus(target.sysctls + target.forwarding)
+        for key in surplus where SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
+        for setting in target.sysctls { try ledger.set(setting) }
+        for family in IPFamily.allCases {
+            for step in plans[family]?.steps ?? [] {
+                try await attempt { () throws(KernelError) in try await kernel.restore(family, step) }
+            }
+        }
+        try await verify(target)
+        for setting in target.forwarding { try ledger.set(setting) }
+        for key in surplus where !SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
+        for setting in target.sysctls { try ledger.set(setting) }
+    }
+
+    private func verify(_ target: Target) async throws(ChangeFailure) {
+        for family in IPFamily.allCases {
+            let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
+            let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? OwnedState())
+            if let first = wrong.first {
+                throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
+            }
+        }
+    }
+
+    /// What could not be taken back, as sentences.
+    private func takeBack(
+        _ before: [IPFamily: OwnedState], _ ledger: inout SysctlLedger, _ foundBefore: [String: String]
+    ) async -> [String] {
+        var failures = ledger.undo(foundBefore)
+        for family in IPFamily.allCases {
+            do throws(KernelError) {
+                let actual = try await kernel.observe(family)
+                for step in plan(from: actual, to: before[family] ?? OwnedState()).steps {
+                    try await kernel.restore(family, step)
+                }
+            } catch {
+                failures.append("\(family.label): \(error.description)")
+            }
+        }
+        return failures
+    }
+
+    private func openLedger() throws(ChangeFailure) -> SysctlLedger {
+        do throws(StateFileError) {
+            return try SysctlLedger(kernel: kernel, files: files)
+        } catch {
+            throw ChangeFailure(error.description)
+        }
+    }
+
+    private func attempt<Value>(
+        _ body: () async throws(KernelError) -> Value
+    ) async throws(ChangeFailure) -> Value {
+        do throws(KernelError) {
+            return try await body()
+        } catch {
+            throw ChangeFailure(error.description)
+        }
+    }
+}

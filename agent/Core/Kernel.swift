@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NATPolicy
+package import NetAddress
+package import Netfilter
+
+/// What the agent needs of the machine. Everything read comes from the kernel, never from memory.
+package protocol Kernel: Sendable {
+    func facts() async throws(KernelError) -> HostFacts
+    /// natfleet's own chains and jumps, as the kernel has them now.
+    func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState
+    /// Loads a whole ruleset into a throwaway network namespace: `iptables-restore --test` on nft never asks the kernel.
+    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError)
+    /// One transaction: `iptables-restore --noflush`.
+    func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError)
+    /// nil where the kernel has no such key.
+    func sysctl(_ key: String) throws(KernelError) -> String?
+    func setSysctl(_ key: String, _ value: String) throws(KernelError)
+}
+
+/// A program or the kernel said no.
+package struct KernelError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// Which command or file, and what it said.
+    package let description: String
+
+    package init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import AgentCore
+import Glibc
+
+func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
+
+private func fault(_ what: String, _ path: String) -> StateFileError {
+    StateFileError("cannot \(what) \(path): \(String(cString: strerror(errno)))")
+}
+
+/// Reads a whole file; nil where there is none.
+func readFile(_ path: String) throws(StateFileError) -> [UInt8]? {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+        if errno == ENOENT || errno == ENOTDIR { return nil }
+        throw fault("open", path)
+    }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 64 << 10)
+    while true {
+        let count = read(descriptor, &chunk, chunk.count)
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw fault("read", path)
+        }
+        if count == 0 { return bytes }
+        bytes += chunk[..<count]
+    }
+}
+
+private func writeAll(_ descriptor: Int32, _ bytes: [UInt8], _ path: String) throws(StateFileError) {
+    var written = 0
+    while written < bytes.count {
+        let count = bytes.withUnsafeBytes {
+            write(descriptor, $0.baseAddress.map { $0 + written }, bytes.count - written)
+        }
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw fault("write", path)
+        }
+        written += count
+    }
+}
+
+/// Writes to a file that is there already, such as those below /proc/sys.
+func writeInPlace(_ path: String, _ bytes: [UInt8]) throws(StateFileError) {
+    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw fault("open", path) }
+    defer { close(descriptor) }
+    try writeAll(descriptor, bytes, path)
+}
+
+/// The agent's state folder.
+package struct DirectoryStateFiles: StateFiles {
+    let directory: String
+
+    /// Makes the folder (0700) where it is missing.
+    package init(directory: String) throws(StateFileError) {
+        self.directory = directory
+        var path = ""
+        for part in directory.split(separator: "/") {
+            path += "/" + part
+            if mkdir(path, 0o700) != 0, errno != EEXIST, access(path, F_OK) != 0 { throw fault("make", path) }
+        }
+    }
+
+    package func read(_ name: StateFile) throws(StateFileError) -> [UInt8]? {
+        try readFile("\(directory)/\(name.rawValue)")
+    }
+
+    package func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) {
+        let path = "\(directory)/\(name.rawValue)"
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw fault("write", temporary) }
+        do throws(StateFileError) {
+            defer { close(descriptor) }
+            try writeAll(descriptor, bytes, temporary)
+            guard fsync(descriptor) == 0 else { throw fault("sync", temporary) }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+        guard rename(temporary, path) == 0 else { throw fault("rename", temporary) }
+        try syncDirectory()
+    }
+
+    package func remove(_ name: StateFile) throws(StateFileError) {
+        let path = "\(directory)/\(name.rawValue)"
+        guard unlink(path) == 0 || errno == ENOENT else { throw fault("remove", path) }
+        try syncDirectory()
+    }
+
+    private func syncDirectory() throws(StateFileError) {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw fault("open", directory) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw fault("sync", directory) }
+    }
+}
+
+/// A small text file that the operator wrote.
+package enum ConfigurationFile {
+    /// nil where there is none: everything may come from the environment.
+    package static func read(_ path: String) throws(StateFileError) -> String? {
+        try readFile(path).map { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+/// Held while an agent runs, so that two never work on one state folder.
+package struct StateLock: Sendable {
+    private let descriptor: Int32
+
+    /// - Throws: when another process holds it.
+    package init(directory: String) throws(StateFileError) {
+        let path = "\(directory)/lock"
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw fault("open", path) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw StateFileError(
+                "another natfleet-agent runs on \(directory): stop it first, or give this one its own folder")
+        }
+    }
+
+    package func release() { close(descriptor) }
+}

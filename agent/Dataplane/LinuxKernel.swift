@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import AgentCore
+package import NATPolicy
+package import NetAddress
+package import Netfilter
+
+/// The real machine: iptables and ip6tables, iproute2, /proc/sys.
+package struct LinuxKernel: Kernel {
+    let runner: CommandRunner
+    let vpcCIDRs: [CIDR]
+    let controller: [Endpoint]
+
+    /// - Parameters:
+    ///   - vpcCIDRs: what the configuration says of the VPC.
+    ///   - controller: where the agent reaches its controller, if that is a literal address.
+    package init(runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint]) {
+        self.runner = runner
+        self.vpcCIDRs = vpcCIDRs
+        self.controller = controller
+    }
+
+    package func facts() async throws(KernelError) -> HostFacts {
+        let interfaces = try FactGatherer.interfaces(await runner.run("ip", ["-json", "address", "show"]))
+        var routes: [HostFacts.Route] = []
+        for family in IPFamily.allCases {
+            let flag = family == .ipv4 ? "-4" : "-6"
+            let text = try await runner.run("ip", ["-json", flag, "route", "show", "table", "main"])
+            routes += try FactGatherer.routes(text, family)
+        }
+        return HostFacts(
+            interfaces: interfaces, routes: routes,
+            iptables: try FactGatherer.iptables(await runner.run("iptables", ["--version"])),
+            vpcCIDRs: vpcCIDRs, controller: controller)
+    }
+
+    package func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
+        let command = family.program("-save")
+        let text = try await runner.run(command, ["-c"])
+        do {
+            return try OwnedState(parsing: text)
+        } catch {
+            throw KernelError("\(command): \(error)")
+        }
+    }
+
+    package func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) {
+        guard !text.isEmpty else { return }
+        _ = try await runner.run("unshare", ["--net", family.program("-restore"), "-w", "10"], input: text)
+    }
+
+    package func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
+        _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: step.text)
+    }
+
+    package func sysctl(_ key: String) throws(KernelError) -> String? {
+        do throws(StateFileError) {
+            guard let bytes = try readFile(path(key)) else { return nil }
+            return String(decoding: bytes.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        } catch {
+            throw KernelError(error.description)
+        }
+    }
+
+    package func setSysctl(_ key: String, _ value: String) throws(KernelError) {
+        do throws(StateFileError) {
+            try writeInPlace(path(key), Array((value + "\n").utf8))
+        } catch {
+            throw KernelError("sysctl \(key)=\(value): \(error.description)")
+        }
+    }
+
+    /// sysctl(8): dots separate, and a slash stands for a dot inside a name (an interface `eth0.5`).
+    private func path(_ key: String) -> String {
+        "/proc/sys/" + String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
+    }
+}
+
+extension IPFamily {
+    func program(_ suffix: String) -> String { (self == .ipv4 ? "iptables" : "ip6tables") + suffix }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import FleetAPI
+import FleetModel
+import HTTPSClient
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// One request, one answer, every failure in the words of the catalogue.
+func fetch<Response: Decodable>(
+    _ request: HTTPSClient.Request, through client: HTTPSClient
+) async throws(LinkTrouble) -> Response {
+    let response: HTTPSClient.Response
+    do throws(TransportError) {
+        response = try await client.send(request)
+    } catch {
+        throw LinkTrouble(
+            FleetError(
+                error.code == .timedOut ? .timeout : .unreachable, "cannot reach the controller: \(error.message)",
+                remedy: "check NATFLEET_CONTROLLER and that the controller runs; NAT stays as it is meanwhile"))
+    }
+    let retryAfter = response.retryAfter.map(Double.init)
+    guard response.status == 200 || response.status == 201 else {
+        if let problem = try? WireJSON.decode(Problem.self, from: Data(response.body)) {
+            throw LinkTrouble(problem.error, retryAfter: retryAfter)
+        }
+        throw LinkTrouble(
+            FleetError(
+                .unavailable, "the controller answered \(response.status) without saying why",
+                remedy: "check that NATFLEET_CONTROLLER names a natfleet controller"), retryAfter: retryAfter)
+    }
+    do {
+        return try WireJSON.decode(Response.self, from: Data(response.body))
+    } catch {
+        throw LinkTrouble(
+            FleetError(
+                .badRequest, "the controller's answer cannot be understood: \(error)",
+                remedy: "run an agent and a controller of the same version"))
+    }
+}

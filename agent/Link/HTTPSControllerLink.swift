@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import AgentCore
+import Crypto
+package import FleetAPI
+import FleetModel
+import HTTPSClient
+import SwiftASN1
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The link over HTTPS: pins the CA by its hash, enrols, renews, checks in (DESIGN §7, §8).
+package actor HTTPSControllerLink: ControllerLink {
+    let configuration: AgentCore.Configuration
+    let files: any StateFiles
+    private var identity: Identity?
+    private var client: HTTPSClient?
+    /// Drawn once per certificate: half the life, plus or minus a tenth of it.
+    private var renewAt: Double?
+
+    /// - Throws: when the identity on disk cannot be read: the agent must not enrol as somebody else over it.
+    package init(configuration: AgentCore.Configuration, files: any StateFiles) throws {
+        self.configuration = configuration
+        self.files = files
+        self.identity = try Identity.load(files)
+    }
+
+    package var isEnrolled: Bool { identity != nil }
+
+    package var instanceID: String { identity?.instanceID ?? "" }
+
+    package var renewalIsDue: Bool {
+        guard let identity, let validity = try? identity.validity() else { return false }
+        let life = validity.end - validity.start
+        let at = renewAt ?? validity.start + life * Double.random(in: 0.4...0.6)
+        renewAt = at
+        return Date().timeIntervalSince1970 >= at
+    }
+
+    package func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse {
+        do throws(LinkTrouble) {
+            return try await call(
+                Endpoints.checkin, request, timeout: .seconds(request.wait + 30), fresh: request.outcome != nil)
+        } catch {
+            var trouble = error
+            if error.error.code == .unauthorized, let token = configuration.joinToken {
+                trouble.needsEnrolment = identity?.joinToken != digest(token)
+            }
+            throw trouble
+        }
+    }
+
+    package func enrol() async throws(LinkTrouble) {
+        let ca = try await pinnedCA()
+        let key = try local { try enrolmentKey() }
+        let request = EnrollRequest(
+            csr: try local { try certificateRequest(for: key) }, joinToken: try joinToken(),
+            instanceID: configuration.instanceID, labels: configuration.labels)
+        let open = HTTPSClient(makeConfiguration(ca: ca, identity: nil))
+        let issued: IssuedIdentity = try await call(Endpoints.enroll, request, timeout: .seconds(30), through: open)
+        try adopt(issued, key: key, ca: [ca], token: digest(request.joinToken))
+        try local { try files.remove(.enrolmentKey) }
+    }
+
+    package func renew() async throws(LinkTrouble) {
+        guard let identity else { return }
+        let key = P256.Signing.PrivateKey()
+        let request = RenewRequest(csr: try local { try certificateRequest(for: key) })
+        let issued: IssuedIdentity = try await call(Endpoints.renew, request, timeout: .seconds(30))
+        try adopt(issued, key: key, ca: identity.ca, token: identity.joinToken)
+    }
+
+    /// On disk before its first use: the controller ends the old certificate then.
+    private func adopt(
+        _ issued: IssuedIdentity, key: P256.Signing.PrivateKey, ca: [String], token: String
+    ) throws(LinkTrouble) {
+        let fresh = Identity(
+            instanceID: issued.instanceID, key: key.pemRepresentation, certificate: issued.certificate, ca: ca,
+            joinToken: token)
+        try local {
+            _ = try fresh.validity()
+            try fresh.save(files)
+        }
+        identity = fresh
+        client = nil
+        renewAt = nil
+    }
+
+    private func joinToken() throws(LinkTrouble) -> String {
+        guard let token = configuration.joinToken else {
+            throw LinkTrouble(
+                FleetError(
+                    .unauthorized, "this instance has no identity yet and no join token to get one",
+                    remedy: "run 'natfleet token create' and set NATFLEET_JOIN_TOKEN in agent.conf"))
+        }
+        return token
+    }
+
+    private func enrolmentKey() throws -> P256.Signing.PrivateKey {
+        if let bytes = try files.read(.enrolmentKey) {
+            return try P256.Signing.PrivateKey(pemRepresentation: String(decoding: bytes, as: UTF8.self))
+        }
+        let key = P256.Signing.PrivateKey()
+        try files.write(.enrolmentKey, Array(key.pemRepresentation.utf8))
+        return key
+    }
+
+    /// Fetches the CA bundle from whoever answers, and takes only the certificate whose DER has the configured hash.
+    /// Nothing of ours has been sent by then.
+    private func pinnedCA() async throws(LinkTrouble) -> String {
+        let open = HTTPSClient(makeConfiguration(ca: nil, identity: nil))
+        let bundle: CABundle = try await fetch(
+            .init(url: configuration.controller + Endpoints.ca), through: open)
+        for pem in bundle.certificates {
+            guard let document = try? PEMDocument(pemString: pem) else { continue }
+            if hex(SHA256.hash(data: document.derBytes)) == configuration.caHash { return pem }
+        }
+        throw LinkTrouble(
+            FleetError(
+                .unreachable,
+                "the controller at \(configuration.controller) shows a CA whose SHA-256 is not NATFLEET_CA_HASH",
+                remedy:
+                    "compare NATFLEET_CA_HASH with what 'natfleet serve' printed; nothing was sent to this controller"))
+    }
+
+    private func call<Response: Decodable>(
+        _ path: String, _ body: some Encodable, timeout: Duration, fresh: Bool = false,
+        through other: HTTPSClient? = nil
+    ) async throws(LinkTrouble) -> Response {
+        let bytes = try local { Array(try WireJSON.encode(body)) }
+        let request = HTTPSClient.Request(
+            .post, url: configuration.controller + path, headers: [("content-type", "application/json")],
+            body: bytes, timeout: timeout, freshConnection: fresh)
+        return try await fetch(request, through: other ?? authenticatedClient())
+    }
+
+    private func authenticatedClient() -> HTTPSClient {
+        if let client { return client }
+        let made = HTTPSClient(makeConfiguration(ca: identity?.ca.joined(separator: "\n"), identity: identity))
+        client = made
+        return made
+    }
+
+    private func makeConfiguration(ca: String?, identity: Identity?) -> HTTPSClient.Configuration {
+        .init(
+            trust: ca.map { .authorities(pem: $0) } ?? .unverified,
+            clientIdentity: identity.map { .init(certificatePEM: $0.certificate, keyPEM: $0.key) },
+            userAgent: "natfleet-agent/\(NatfleetVersion.current)", maxResponseBytes: 64 << 20)
+    }
+}
+
+private func digest(_ token: String) -> String { hex(SHA256.hash(data: Array(token.utf8))) }
+
+func hex(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}
+
+/// Failures of this machine (disk, keys) in the words of the link.
+func local<Value>(_ body: () throws -> Value) throws(LinkTrouble) -> Value {
+    do {
+        return try body()
+    } catch {
+        throw LinkTrouble(FleetError(.internal, "\(error)", remedy: "check the agent's state folder"))
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import AgentDataplane
+import ArgumentParser
+import Dispatch
+import FleetModel
+import Glibc
+import Logging
+import NetAddress
+
+func makeLogger() -> Logger {
+    LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
+    return Logger(label: "natfleet-agent")
+}
+
+/// Runs `body`; a fault is logged with its remedy and ends the program with exit status 2, without a stack trace.
+func exitOnFault<Value>(_ log: Logger, _ body: () throws -> Value) throws -> Value {
+    do {
+        return try body()
+    } catch {
+        log.error("\(error)")
+        throw ExitCode(2)
+    }
+}
+
+/// Runs `body` until it ends or SIGTERM or SIGINT asks it to.
+func runUntilSignalled(_ body: @escaping @Sendable () async -> Void) async {
+    let task = Task { await body() }
+    let sources = [SIGTERM, SIGINT].map { number in
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler { task.cancel() }
+        source.resume()
+        return source
+    }
+    await task.value
+    sources.forEach { $0.cancel() }
+}
+
+func loadConfiguration(_ path: String) throws -> Configuration {
+    try Configuration(text: try readConfiguration(path), file: path, environment: environment())
+}
+
+private func readConfiguration(_ path: String) throws -> String? {
+    try ConfigurationFile.read(path)
+}
+
+/// `restore` needs only the state folder, and must work with a configuration that is otherwise unusable.
+func loadStateDirectory(_ path: String) throws -> String {
+    Configuration.stateDirectory(text: try readConfiguration(path), environment: environment())
+}
+
+private func environment() -> [String: String] {
+    var values: [String: String] = [:]
+    var entry = environ
+    while let text = entry.pointee {
+        let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        if pair.count == 2, pair[0].hasPrefix("NATFLEET_") { values[String(pair[0])] = String(pair[1]) }
+        entry += 1
+    }
+    return values
+}
+
+/// The controller's address and port where its URL has a literal address.
+func controllerEndpoints(_ url: String) -> [Endpoint] {
+    let place = url.dropFirst("https://".count)
+    if let endpoint = try? Endpoint(place) { return [endpoint] }
+    guard let port = try? PortRange(443), let address = try? IPAddress(place) else { return [] }
+    return [Endpoint(address, ports: port)]
+}
