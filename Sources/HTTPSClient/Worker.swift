@@ -118,7 +118,6 @@ final class Worker: @unchecked Sendable {
         }
         for job in jobs {
             do throws(TransportError) {
-                guard !cancelled.contains(job.id) else { throw .cancelled }
                 let transfer = try Transfer(job, configuration)
                 curl_multi_add_handle(multi, transfer.handle)
                 transfers[transfer.handle] = transfer
