@@ -28,10 +28,19 @@ final class Daemon: Sendable {
             if data.isEmpty { handle.readabilityHandler = nil }
             printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
         }
-        try process.run()
+        try Self.withoutBlockedSignals { try process.run() }
         self.pid = process.processIdentifier
         self.process = Mutex(process)
         self.input = input
+    }
+
+    /// A child has the signal mask of the thread that starts it, and threads of Swift's pool block nearly all signals.
+    private static func withoutBlockedSignals(_ body: () throws -> Void) rethrows {
+        var (none, before) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try body()
     }
 
     /// What it has printed so far, both streams.
