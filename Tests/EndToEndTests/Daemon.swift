@@ -28,19 +28,10 @@ final class Daemon: Sendable {
             if data.isEmpty { handle.readabilityHandler = nil }
             printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
         }
-        try Self.withoutBlockedSignals { try process.run() }
+        try withoutBlockedSignals { try process.run() }
         self.pid = process.processIdentifier
         self.process = Mutex(process)
         self.input = input
-    }
-
-    /// A child has the signal mask of the thread that starts it, and threads of Swift's pool block nearly all signals.
-    private static func withoutBlockedSignals(_ body: () throws -> Void) rethrows {
-        var (none, before) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        pthread_sigmask(SIG_SETMASK, &none, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        try body()
     }
 
     /// What it has printed so far, both streams.
@@ -71,4 +62,15 @@ final class Daemon: Sendable {
     deinit {
         if isRunning { kill(pid, SIGKILL) }
     }
+}
+
+/// The threads that tests run on block nearly all signals, and a program starts with the mask of the thread that starts
+/// it: without this, whatever runs below would be deaf to SIGTERM, SIGALRM and SIGCHLD.
+private func withoutBlockedSignals<Value>(_ body: () throws -> Value) rethrows -> Value {
+    var none = sigset_t()
+    var before = sigset_t()
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    return try body()
 }
