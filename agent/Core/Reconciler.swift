@@ -169,7 +169,8 @@ package actor Reconciler {
         do throws(CompileError) {
             return try compile(desired.policy, on: facts)
         } catch {
-            throw Rejection("\(error)", facts: facts)
+            let reasons = error.faults.map { "\($0) (fix: \($0.remedy))" }
+            throw Rejection(reasons.joined(separator: "; "), facts: facts)
         }
     }
 
