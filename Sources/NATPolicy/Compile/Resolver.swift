@@ -51,7 +51,7 @@ struct Resolver {
         if entry.sources == .vpc, facts.vpcCIDRs.isEmpty {
             fail(
                 layered.policy, entry.name, "sources is vpc, and nobody told this host the CIDRs of its VPC",
-                remedy: "write the networks in sources")
+                remedy: "write the networks in sources, or set NATFLEET_VPC_CIDRS on the instance")
             return []
         }
         var resolved: [ResolvedMasquerade] = []
