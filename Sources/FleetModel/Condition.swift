@@ -34,12 +34,16 @@ package struct ConditionKind: Hashable, Sendable {
     package static let layersConflict = ConditionKind(
         code: "layers-conflict", severity: .critical,
         remedy: "change one of the policies named; the instance keeps what it had")
+    package static let twoBackEnds = ConditionKind(
+        code: "two-back-ends", severity: .critical,
+        remedy: "keep one: delete the rules of the other (iptables-legacy-save and iptables-nft-save show them)")
     package static let factsLost = ConditionKind(
         code: "facts-lost", severity: .warning,
         remedy: "give the interface its address or route back; the rules stay as they were")
 
     package static let catalogue: [ConditionKind] = [
-        .policyRefused, .applyFailed, .notPersisted, .rulesMissing, .forwardingOff, .layersConflict, .factsLost,
+        .policyRefused, .applyFailed, .notPersisted, .rulesMissing, .forwardingOff, .layersConflict, .twoBackEnds,
+        .factsLost,
     ]
 
     package init(code: String, severity: Severity, remedy: String) {

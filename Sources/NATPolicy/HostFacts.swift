@@ -46,15 +46,21 @@ package struct HostFacts: Codable, Hashable, Sendable {
         package enum Backend: String, Codable, Hashable, Sendable {
             case nft
             case legacy
+
+            package var other: Backend { self == .nft ? .legacy : .nft }
         }
 
         package var backend: Backend
         /// As `iptables --version` prints it: `1.8.9`.
         package var version: String
+        /// Chains of nat and filter that hold rules, or a policy other than ACCEPT, in the back end that `iptables` does
+        /// not talk to: `IPv4 nat POSTROUTING`. nil where there are none.
+        package var otherRules: [String]?
 
-        package init(backend: Backend, version: String) {
+        package init(backend: Backend, version: String, otherRules: [String]? = nil) {
             self.backend = backend
             self.version = version
+            self.otherRules = otherRules
         }
     }
 

@@ -24,8 +24,10 @@ struct SpineSerialTests {
         instance: "nat-c", client: "client-c", server: "server-c", subnet: 3, public4: "203.0.113.13",
         own6: "2001:db8:0:100::13")
 
-    @Test func theSeedsPolicyTranslatesBothWaysInBothFamilies() async throws {
+    @Test(arguments: BackEnd.allCases)
+    func theSeedsPolicyTranslatesBothWaysInBothFamilies(backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
+            for instance in ["nat-a", "nat-c"] { try await lab.use(backEnd, on: instance) }
             let controller = try await lab.startController()
             let agents = [try await lab.startAgent("nat-a"), try await lab.startAgent("nat-c")]
             try await lab.apply(
@@ -37,6 +39,7 @@ struct SpineSerialTests {
                 try await expectEgress(lab, place)
                 try await expectIngress(lab, place)
                 #expect(try await lab.leaks(place.instance) == "ipv4=0 ipv6=0")
+                try await lab.expectOnly(backEnd, on: place.instance)
             }
 
             // The counter counts: without nat the same traffic is a leak.
@@ -82,9 +85,10 @@ struct SpineSerialTests {
         }
     }
 
-    @Test(arguments: ["ACCEPT", "DROP"])
-    func aSourceThatNoMasqueradeCoversDoesNotLeave(forwardPolicy: String) async throws {
+    @Test(arguments: ["ACCEPT", "DROP"], BackEnd.allCases)
+    func aSourceThatNoMasqueradeCoversDoesNotLeave(forwardPolicy: String, backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
+            try await lab.use(backEnd, on: "nat-a")
             let controller = try await lab.startController()
             for program in ["iptables", "ip6tables"] {
                 try await lab.shell("nat-a", "\(program) -P FORWARD \(forwardPolicy)")
@@ -105,8 +109,10 @@ struct SpineSerialTests {
         }
     }
 
-    @Test func theAgentKeepsAndReAppliesWithoutAController() async throws {
+    @Test(arguments: BackEnd.allCases)
+    func theAgentKeepsAndReAppliesWithoutAController(backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
+            try await lab.use(backEnd, on: "nat-a")
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-a")
             try await lab.apply(Policies.egress)
@@ -140,8 +146,10 @@ struct SpineSerialTests {
         }
     }
 
-    @Test func theRulesGoWithThePolicy() async throws {
+    @Test(arguments: BackEnd.allCases)
+    func theRulesGoWithThePolicy(backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
+            try await lab.use(backEnd, on: "nat-a")
             let controller = try await lab.startController()
             let before = try await lab.shell("nat-a", "sysctl -a 2>/dev/null | grep -E 'forward|redirects|accept_ra '")
             let agent = try await lab.startAgent("nat-a")

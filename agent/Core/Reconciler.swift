@@ -79,7 +79,7 @@ package actor Reconciler {
         do throws(Rejection) {
             _ = try await adopt(applied.desired, keeping: applied.facts, conditions: &conditions)
         } catch {
-            conditions.append(Condition(error.isFailure ? .rulesMissing : .factsLost, error.reason))
+            conditions.append(Condition(error.kind ?? (error.isFailure ? .rulesMissing : .factsLost), error.reason))
         }
         report(refusal == nil ? .applied : status.phase, conditions)
         return WorkReport(status: status)
@@ -133,6 +133,13 @@ package actor Reconciler {
             if !lost.isEmpty { conditions.append(Condition(.factsLost, lost.joined(separator: "; "))) }
         }
         let compiled = try compiling(desired, facts)
+        if let conflict = facts.backEndConflict(with: compiled.ruleset) {
+            guard known?.iptables.backend == facts.iptables.backend else {
+                throw Rejection(conflict, facts: facts, kind: .twoBackEnds)
+            }
+            // What is there already is kept in repair.
+            conditions.append(Condition(.twoBackEnds, conflict))
+        }
         let differences: [String]
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
@@ -215,11 +222,14 @@ private struct Rejection: Error {
     let reason: String
     let facts: HostFacts?
     /// The machine failed, rather than the policy being impossible here: worth trying again.
-    var isFailure = false
+    let isFailure: Bool
+    /// How it shows where nothing new was asked for; nil for the usual.
+    let kind: ConditionKind?
 
-    init(_ reason: String, facts: HostFacts?, isFailure: Bool = false) {
+    init(_ reason: String, facts: HostFacts?, isFailure: Bool = false, kind: ConditionKind? = nil) {
         self.reason = reason
         self.facts = facts
         self.isFailure = isFailure
+        self.kind = kind
     }
 }

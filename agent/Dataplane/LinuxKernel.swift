@@ -29,10 +29,11 @@ package struct LinuxKernel: Kernel {
             let text = try await runner.run("ip", ["-json", flag, "route", "show", "table", "main"])
             routes += try FactGatherer.routes(text, family)
         }
+        var iptables = try FactGatherer.iptables(await runner.run("iptables", ["--version"]))
+        let others = try await OtherBackEnd(runner: runner, backEnd: iptables.backend.other).chainsWithRules()
+        iptables.otherRules = others.isEmpty ? nil : others
         return HostFacts(
-            interfaces: interfaces, routes: routes,
-            iptables: try FactGatherer.iptables(await runner.run("iptables", ["--version"])),
-            vpcCIDRs: vpcCIDRs, controller: controller)
+            interfaces: interfaces, routes: routes, iptables: iptables, vpcCIDRs: vpcCIDRs, controller: controller)
     }
 
     package func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
