@@ -51,6 +51,13 @@ package struct PortRange: Hashable, Sendable, Comparable {
         return try? PortRange(first: first, last: last)
     }
 
+    /// The block of `size` ports, counted from port 0, that holds all of the range; nil where it crosses a border.
+    package func block(of size: UInt16) -> PortRange? {
+        guard size >= 1, first / size == last / size else { return nil }
+        let start = first / size * size
+        return try? PortRange(first: max(start, 1), last: UInt16(clamping: Int(start) + Int(size) - 1))
+    }
+
     package func contains(_ port: UInt16) -> Bool { first <= port && port <= last }
 
     package func overlaps(_ other: PortRange) -> Bool { first <= other.last && other.first <= last }

@@ -39,6 +39,8 @@ package struct Rule: Hashable, Sendable {
 }
 
 package enum TransportMatch: Hashable, Sendable {
+    /// Whatever its ports are.
+    case any(TransportProtocol)
     case ports(TransportProtocol, destination: PortRange)
     case icmpv6(type: UInt8)
 }
@@ -78,6 +80,10 @@ package struct ConnectionMatch: Hashable, Sendable {
 package enum Target: Hashable, Sendable {
     case accept
     case drop
+    /// Into a chain of ours. What nothing there decides comes back to the next rule.
+    case jump(String)
+    /// Into a chain of ours. What nothing there decides goes back to where this rule's own chain was jumped to from.
+    case goTo(String)
     case masquerade(randomFully: Bool)
     case dnat(IPAddress, TargetPorts)
 }

@@ -27,6 +27,8 @@ extension Jump {
 extension TransportMatch {
     fileprivate var words: [String] {
         switch self {
+        case .any(let name):
+            ["-p", name.rawValue]
         case .ports(let name, let ports):
             ["-p", name.rawValue, "-m", name.rawValue, "--dport", ports.colonText]
         case .icmpv6(let type):
@@ -51,6 +53,8 @@ extension Target {
         switch self {
         case .accept: return ["-j", "ACCEPT"]
         case .drop: return ["-j", "DROP"]
+        case .jump(let chain): return ["-j", word(chain)]
+        case .goTo(let chain): return ["-g", word(chain)]
         case .masquerade(let randomFully):
             return ["-j", "MASQUERADE"] + (randomFully ? ["--random-fully"] : [])
         case .dnat(let address, let ports):

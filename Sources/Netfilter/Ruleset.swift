@@ -5,7 +5,8 @@ package import NetAddress
 
 /// A chain of ours.
 package struct Chain: Hashable, Sendable {
-    /// At most 28 characters, starting with `ownedChainPrefix`.
+    /// At most 28 characters, starting with `ownedChainPrefix`. A chain that another one of ours enters has that one's
+    /// name and more, so that rules of two states together never make a circle.
     package var name: String
     package var rules: [Rule]
 
@@ -35,10 +36,11 @@ package struct TableRules: Hashable, Sendable {
         self.jumps = jumps
     }
 
-    /// A chain and the jump into it, unless it would be empty.
-    package mutating func add(_ name: String, from builtIn: BuiltInChain, rules: [Rule]) {
+    /// A chain, the jump into it and the chains that only its rules enter, unless it would be empty.
+    package mutating func add(_ name: String, from builtIn: BuiltInChain, rules: [Rule], below: [Chain] = []) {
         guard !rules.isEmpty else { return }
         chains.append(Chain(name: name, rules: rules))
+        chains += below
         jumps.append(Jump(from: builtIn, to: name))
     }
 }

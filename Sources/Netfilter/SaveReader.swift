@@ -51,16 +51,18 @@ private struct SaveReader {
             section = try begin(line)
             return
         }
+        // Held once only: else each line would copy all that was read before it.
+        section = nil
         if line == "COMMIT" {
             if let table = current.table { state[table] = current.contents }
-            section = nil
-        } else if line.hasPrefix(":") {
+            return
+        }
+        if line.hasPrefix(":") {
             try declare(line, in: &current)
-            section = current
         } else {
             try rule(line, in: &current)
-            section = current
         }
+        section = current
     }
 
     mutating func finish() throws(SaveTextError) -> OwnedState {

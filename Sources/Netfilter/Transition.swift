@@ -10,10 +10,13 @@ struct Transition {
     init(from actual: OwnedState, to desired: OwnedState) {
         nat = union(actual.nat, desired.nat) { chain, old, new in
             // DNAT has one answer for a port, so it cannot be both the old and the new one.
-            chain.hasPrefix(ownedChainPrefix + "PRE") ? old : merge(old, new)
+            chain.hasPrefix(ownedChainPrefix + "PRE") ? old : merge(old.filter { !$0.enters(above: chain) }, new)
         }
-        filter = union(actual.filter, desired.filter) { _, old, new in
-            let kept = old.filter { $0.isKeptAccept || $0.isDrop || new.contains($0) }
+        filter = union(actual.filter, desired.filter) { chain, old, new in
+            let isNew = Set(new)
+            let kept = old.filter { line in
+                isNew.contains(line) || line.isDrop || line.isKeptAccept && !line.enters(above: chain)
+            }
             return merge(kept, new)
         }
     }
@@ -27,9 +30,14 @@ private func union(
 ) -> OwnedState.Contents {
     var result = OwnedState.Contents()
     for name in Set(old.chains.keys).union(new.chains.keys) {
-        let lines = combine(name, old.chains[name] ?? [], new.chains[name] ?? [])
-        guard !lines.isEmpty || old.chains[name] != nil else { continue }
-        result.chains[name] = carryingCounters(from: old.chains[name] ?? [], to: lines)
+        let (before, after) = (old.chains[name], new.chains[name])
+        if let before, before == after {
+            result.chains[name] = before
+            continue
+        }
+        let lines = combine(name, before ?? [], after ?? [])
+        guard !lines.isEmpty || before != nil else { continue }
+        result.chains[name] = carryingCounters(from: before ?? [], to: lines)
     }
     // Of a jump that is wanted one is enough; those that are not wanted go with their chain.
     result.jumps = (new.jumps + old.jumps.filter { !new.jumps.contains($0) }).filter { result.chains[$0.to] != nil }
@@ -37,13 +45,14 @@ private func union(
 }
 
 /// The lines of both. Where one has all of the other it is the result, so that nothing is moved without need; else the
-/// new ones decide before the old ones, and drops come last.
+/// new ones decide before the old ones. Gotos come after all that decide for themselves, since nothing comes back from
+/// them, and drops come last.
 private func merge(_ old: [OwnedState.Line], _ new: [OwnedState.Line]) -> [OwnedState.Line] {
     if isSubsequence(new, of: old) { return old }
     if isSubsequence(old, of: new) { return new }
     let isNew = Set(new)
-    let added = old.filter { !isNew.contains($0) }
-    return new.filter { !$0.isDrop } + added.filter { !$0.isDrop } + new.filter(\.isDrop) + added.filter(\.isDrop)
+    let lines = new + old.filter { !isNew.contains($0) }
+    return lines.filter { !$0.isGoTo && !$0.isDrop } + lines.filter(\.isGoTo) + lines.filter(\.isDrop)
 }
 
 private func isSubsequence(_ part: [OwnedState.Line], of whole: [OwnedState.Line]) -> Bool {
@@ -66,9 +75,30 @@ func carryingCounters(from old: [OwnedState.Line], to lines: [OwnedState.Line]) 
 extension OwnedState.Line {
     fileprivate var isDrop: Bool { text.hasSuffix(" -j DROP") }
 
-    /// Accepts what is safe whatever nat does: replies, and connections that a DNAT of ours has turned round.
+    /// Into a chain of ours.
+    fileprivate var isGoTo: Bool { entry.map { $0.option == "-g" } ?? false }
+
+    /// Whether it leads into a chain of ours that is not below `chain`: never written by us, and together with new rules
+    /// it could make a circle, which the kernel refuses.
+    fileprivate func enters(above chain: String) -> Bool {
+        entry.map { $0.chain == chain || !$0.chain.hasPrefix(chain) } ?? false
+    }
+
+    /// Accepts what is safe whatever nat does: replies, and connections that a DNAT of ours has turned round; or leads
+    /// the latter to where that is decided.
     fileprivate var isKeptAccept: Bool {
-        text.hasSuffix(" -j ACCEPT") && !text.contains(" ! ")
-            && (text.contains(" --ctstate RELATED,ESTABLISHED ") || text.contains(" --ctstate DNAT "))
+        guard text.hasSuffix(" -j ACCEPT") || entry != nil, !text.contains(" ! ") else { return false }
+        return text.contains(" --ctstate DNAT ")
+            || text.contains(" --ctstate RELATED,ESTABLISHED ") && text.hasSuffix(" -j ACCEPT")
+    }
+
+    /// How it enters a chain of ours.
+    private var entry: (option: Substring, chain: Substring)? {
+        let words = text.utf8
+        guard let space = words.lastIndex(of: UInt8(ascii: " ")) else { return nil }
+        let chain = text[words.index(after: space)...]
+        guard chain.hasPrefix(ownedChainPrefix) else { return nil }
+        let option = text[..<space].suffix(2)
+        return option == "-j" || option == "-g" ? (option, chain) : nil
     }
 }

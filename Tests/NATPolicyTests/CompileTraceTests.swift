@@ -162,7 +162,10 @@ struct CompileTraceTests {
         let outside = try Packet(from: "198.51.100.7", to: "10.0.0.1", .tcp(8020), in: "eth0")
         #expect(try trace(policy, on: facts, outside) == Outcome(.local))
         let rules = try compile(policy, on: facts).ruleset.ipv4
-        #expect(rules.nat.chains.first?.rules.count == (version == "1.8.4" ? 21 : 2))
+        let mappings = rules.nat.chains.flatMap(\.rules).count { if case .dnat = $0.target { true } else { false } }
+        #expect(mappings == (version == "1.8.4" ? 21 : 2))
+        // Twenty rules of one port each are no chain to walk through.
+        #expect(rules.nat.chains.count == (version == "1.8.4" ? 4 : 1))
         #expect(
             rules.filter.chains.first?.rules.count { $0.connection.contains { $0.states == [.dnat] && !$0.isInverted } }
                 == 2)

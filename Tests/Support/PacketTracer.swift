@@ -122,8 +122,16 @@ package struct PacketTracer: Sendable {
     }
 
     private func walk(_ chain: String, _ table: Table, _ connection: Connection) throws -> TracedTarget? {
-        let rule = try chains[table]?[chain]?.first { try $0.matches(connection) }
-        return try rule?.target(for: connection)
+        for rule in chains[table]?[chain] ?? [] where try rule.matches(connection) {
+            switch try rule.target(for: connection) {
+            case .jump(let next):
+                if let verdict = try walk(next, table, connection) { return verdict }
+            // Nothing comes back to the rules after it.
+            case .goTo(let next): return try walk(next, table, connection)
+            case let verdict: return verdict
+            }
+        }
+        return nil
     }
 }
 

@@ -2,12 +2,15 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import NetAddress
+import Netfilter
 
 enum TracedTarget: Equatable {
     case accept
     case drop
     case masquerade
     case dnat(IPAddress, port: UInt16?)
+    case jump(String)
+    case goTo(String)
 }
 
 struct UnknownSyntax: Error, CustomStringConvertible {
@@ -19,6 +22,7 @@ struct TracedRule: Sendable {
     private let line: String
     private var conditions: [(isInverted: Bool, option: String, value: String)] = []
     private var targetWords: [String] = []
+    private var isGoTo = false
 
     init(_ line: String) throws {
         self.line = line
@@ -37,7 +41,8 @@ struct TracedRule: Sendable {
                     throw UnknownSyntax(description: line)
                 }
             case "--comment": words = words.dropFirst()
-            case "-j":
+            case "-j", "-g":
+                isGoTo = word == "-g"
                 targetWords = Array(words)
                 words = []
             default: throw UnknownSyntax(description: "\(word) in \(line)")
@@ -75,6 +80,9 @@ struct TracedRule: Sendable {
     }
 
     func target(for connection: Connection) throws -> TracedTarget {
+        if targetWords.count == 1, targetWords[0].hasPrefix(ownedChainPrefix) {
+            return isGoTo ? .goTo(targetWords[0]) : .jump(targetWords[0])
+        }
         switch targetWords {
         case ["ACCEPT"]: return .accept
         case ["DROP"]: return .drop

@@ -67,4 +67,13 @@ struct ResolvedForward {
     var destinations: [IPAddress] {
         admissions.reduce(into: []) { if !$0.contains($1.destination) { $0.append($1.destination) } }
     }
+
+    /// One rule an admission, by destination.
+    func portRules(_ ports: PortRange, _ rule: (Admission) -> Rule) -> [PortRules] {
+        destinations.map { destination in
+            PortRules(
+                destination: destination, transport: entry.protocol, ports: ports,
+                rules: admissions.filter { $0.destination == destination }.map(rule))
+        }
+    }
 }

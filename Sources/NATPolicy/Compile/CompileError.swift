@@ -18,7 +18,12 @@ package struct CompileError: Error, Hashable, Sendable, Codable {
 }
 
 extension CompileError: CustomStringConvertible {
-    package var description: String { faults.map(\.description).joined(separator: "; ") }
+    /// The first ones; with thousands of entries one lost route makes thousands of faults.
+    package var description: String {
+        let most = 10
+        let rest = faults.count > most ? ["and \(faults.count - most) more"] : []
+        return (faults.prefix(most).map(\.description) + rest).joined(separator: "; ")
+    }
 }
 
 extension CompileError.Fault: CustomStringConvertible {

@@ -16,6 +16,7 @@ struct FamilyCompiler {
     /// Interfaces that private clients arrive on, as far as that is known; on one interface the outside one.
     let arrivals: [String]
     let isForwarded: Bool
+    let tree: PortTree
 
     init(_ family: IPFamily, entries: ResolvedEntries, policy: EffectivePolicy, facts: HostFacts) {
         self.family = family
@@ -23,6 +24,7 @@ struct FamilyCompiler {
         masquerades = entries.masquerades.filter { $0.family == family }
         forwards = entries.forwards.filter { $0.entry.family == family }
         isForwarded = policy.forwarding[family]
+        tree = PortTree(Set(forwards.flatMap { $0.admissions.map(\.destination) }))
         // A policy that translates nothing leaves to others what is forwarded.
         hasGuard =
             policy.guard && isForwarded && !(entries.masquerades.isEmpty && entries.forwards.isEmpty)
@@ -34,10 +36,15 @@ struct FamilyCompiler {
 
     var rules: FamilyRules {
         var rules = FamilyRules()
-        rules.filter.add("NATFLEET-FWD", from: .forward, rules: forwardRules)
-        rules.filter.add("NATFLEET-OUT", from: .output, rules: outputRules)
-        rules.nat.add("NATFLEET-PRE", from: .prerouting, rules: preroutingRules)
-        rules.nat.add("NATFLEET-POST", from: .postrouting, rules: postroutingRules)
+        let accepted = tree.spread(acceptedForwards, in: "NATFLEET-FWD", by: .original)
+        let forward = forwardRules(forwards: accepted.rules)
+        rules.filter.add("NATFLEET-FWD", from: .forward, rules: forward, below: accepted.below)
+        if !forward.isEmpty { rules.filter.add("NATFLEET-OUT", from: .output, rules: outputRules) }
+        let mapped = tree.spread(mappedForwards, in: "NATFLEET-PRE", by: .written)
+        rules.nat.add("NATFLEET-PRE", from: .prerouting, rules: mapped.rules, below: mapped.below)
+        let hidden = tree.spread(hiddenForwards, in: "NATFLEET-POST", by: .original)
+        let post = hidden.rules + masqueradeRules
+        rules.nat.add("NATFLEET-POST", from: .postrouting, rules: post, below: hidden.below)
         return rules
     }
 

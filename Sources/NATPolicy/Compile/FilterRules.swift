@@ -7,8 +7,8 @@ import Netfilter
 /// Table filter.
 extension FamilyCompiler {
     /// NATFLEET-FWD: replies, our port forwards, what is masqueraded or excepted, the guard.
-    var forwardRules: [Rule] {
-        let rules = forwards.flatMap(accepting) + masquerades.flatMap(accepting) + guardRules
+    func forwardRules(forwards: [Rule]) -> [Rule] {
+        let rules = forwards + masquerades.flatMap(accepting) + guardRules
         guard !rules.isEmpty else { return [] }
         let replies = Rule(
             connection: [ConnectionMatch([.related, .established])],
@@ -21,7 +21,7 @@ extension FamilyCompiler {
     /// NATFLEET-OUT: clients on the outside interface would be redirected to go past this host; in IPv4 a sysctl stops
     /// that, in IPv6 the kernel has none.
     var outputRules: [Rule] {
-        guard family == .ipv6, isForwarded, !forwardRules.isEmpty else { return [] }
+        guard family == .ipv6, isForwarded else { return [] }
         return outside.filter(arrivals.contains).map { name in
             Rule(
                 outInterface: name,
@@ -32,16 +32,19 @@ extension FamilyCompiler {
         }
     }
 
-    private func accepting(_ forward: ResolvedForward) -> [Rule] {
-        forward.admissions.map { admission in
-            Rule(
-                source: admission.source,
-                destination: single(forward.entry.to.address),
-                transport: .ports(forward.entry.protocol, destination: forward.entry.to.ports),
-                connection: [translated(from: admission.destination, forward.entry)],
-                comment: forward.label,
-                target: .accept
-            )
+    /// Only what our own port forwards turned round: target, its port, and what was addressed before.
+    var acceptedForwards: [PortRules] {
+        forwards.flatMap { forward in
+            forward.portRules(forward.entry.port) { admission in
+                Rule(
+                    source: admission.source,
+                    destination: single(forward.entry.to.address),
+                    transport: .ports(forward.entry.protocol, destination: forward.entry.to.ports),
+                    connection: [translated(from: admission.destination, forward.entry)],
+                    comment: forward.label,
+                    target: .accept
+                )
+            }
         }
     }
 

@@ -7,10 +7,10 @@ import Netfilter
 /// Table nat.
 extension FamilyCompiler {
     /// NATFLEET-PRE: one rule a port forward, address and source.
-    var preroutingRules: [Rule] {
+    var mappedForwards: [PortRules] {
         forwards.flatMap { forward in
-            forward.admissions.flatMap { admission in
-                mappings(forward.entry).map { ports, target in
+            mappings(forward.entry).flatMap { ports, target in
+                forward.portRules(ports) { admission in
                     Rule(
                         source: admission.source,
                         destination: single(admission.destination),
@@ -23,35 +23,39 @@ extension FamilyCompiler {
         }
     }
 
-    /// NATFLEET-POST: port forwards whose clients are hidden, before exceptions could spare them; then the masquerades
-    /// in their order, each with its exceptions before it, so that the first entry that matches decides.
-    var postroutingRules: [Rule] {
-        let hiding = forwards.flatMap { forward in
-            forward.destinations.flatMap { destination in
-                forward.hidden.map { source in
-                    Rule(
-                        source: source,
-                        destination: single(forward.entry.to.address),
-                        transport: .ports(forward.entry.protocol, destination: forward.entry.to.ports),
-                        connection: [translated(from: destination, forward.entry)],
-                        comment: forward.label,
-                        target: .masquerade(randomFully: true)
-                    )
-                }
-            }
-        }
-        return hiding
-            + masquerades.flatMap { entry in
-                exceptions(entry)
-                    + entry.sources.map { source in
+    /// NATFLEET-POST begins with the port forwards whose clients are hidden, before exceptions could spare them.
+    var hiddenForwards: [PortRules] {
+        forwards.filter { !$0.hidden.isEmpty }.flatMap { forward in
+            forward.destinations.map { destination in
+                PortRules(
+                    destination: destination, transport: forward.entry.protocol, ports: forward.entry.port,
+                    rules: forward.hidden.map { source in
                         Rule(
                             source: source,
-                            outInterface: entry.interface,
-                            comment: entry.label,
-                            target: .masquerade(randomFully: entry.randomFully)
+                            destination: single(forward.entry.to.address),
+                            transport: .ports(forward.entry.protocol, destination: forward.entry.to.ports),
+                            connection: [translated(from: destination, forward.entry)],
+                            comment: forward.label,
+                            target: .masquerade(randomFully: true)
                         )
-                    }
+                    })
             }
+        }
+    }
+
+    /// The masquerades in their order, each with its exceptions before it, so that the first entry that matches decides.
+    var masqueradeRules: [Rule] {
+        masquerades.flatMap { entry in
+            exceptions(entry)
+                + entry.sources.map { source in
+                    Rule(
+                        source: source,
+                        outInterface: entry.interface,
+                        comment: entry.label,
+                        target: .masquerade(randomFully: entry.randomFully)
+                    )
+                }
+        }
     }
 
     /// What stays untranslated: the same rules in both tables, in filter without regard to the connection's state,

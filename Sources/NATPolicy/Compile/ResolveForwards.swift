@@ -28,7 +28,7 @@ extension Resolver {
 
         let clients = entry.hairpin ? clients(family, entries) : []
         if clients?.isEmpty ?? true, entry.hairpin, !entry.masquerade {
-            say("\(name): no networks of clients are known, hairpin hides everybody from the target")
+            say("no networks of clients are known, hairpin hides everybody from the target", of: name)
         }
         let hairpin: [CIDR?] =
             clients.flatMap { $0.isEmpty ? nil : $0 } ?? (entry.sources.isEmpty ? [nil] : entry.sources)
@@ -81,7 +81,7 @@ extension Resolver {
         let isMapped = entry.destination == .instance && entry.hairpin && !mapped.isEmpty
         let all = [own] + (isMapped ? mapped : [])
         if entry.destination == .instance {
-            say("\(name): destination self is \(all.map(\.description).joined(separator: " and "))")
+            say("destination self is \(all.map(\.description).joined(separator: " and "))", of: name)
         }
         return all
     }

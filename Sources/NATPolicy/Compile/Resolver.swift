@@ -10,6 +10,9 @@ struct Resolver {
     let facts: HostFacts
     private(set) var faults: [CompileError.Fault] = []
     private(set) var sentences: [String] = []
+    private var known: Set<CompileError.Fault> = []
+    /// What is true of several port forwards, with their names, in the order of first mention.
+    private var shared: [(sentence: String, names: [String])] = []
 
     init(policy: EffectivePolicy, facts: HostFacts) {
         self.policy = policy
@@ -26,15 +29,27 @@ struct Resolver {
         }
         entries.forwards = policy.dnat.compactMap { resolve($0, in: entries) }
         checkOverlaps(entries.forwards)
+        for (sentence, names) in shared {
+            say("\(names.count > 3 ? "\(names.count) port forwards" : names.joined(separator: ", ")): \(sentence)")
+        }
         return entries
     }
 
     mutating func fail(_ policy: String, _ entry: String, _ message: String, remedy: String) {
         let fault = CompileError.Fault(policy: policy, entry: entry, message: message, remedy: remedy)
-        if !faults.contains(fault) { faults.append(fault) }
+        if known.insert(fault).inserted { faults.append(fault) }
     }
 
-    mutating func say(_ sentence: String) { sentences.append(sentence) }
+    private mutating func say(_ sentence: String) { sentences.append(sentence) }
+
+    /// One sentence for all port forwards that it is true of, since there may be thousands.
+    mutating func say(_ sentence: String, of name: String) {
+        if let index = shared.firstIndex(where: { $0.sentence == sentence }) {
+            shared[index].names.append(name)
+        } else {
+            shared.append((sentence, [name]))
+        }
+    }
 
     // MARK: Masquerade
 
