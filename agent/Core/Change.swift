@@ -101,11 +101,13 @@ struct Change: Sendable {
         }
     }
 
-    /// What could not be taken back, as sentences.
+    /// The way back, which may not leak either: forwarding goes off before the rules change and on after them.
+    ///
+    /// - Returns: what could not be taken back, as sentences.
     private func takeBack(
         _ before: [IPFamily: OwnedState], _ ledger: inout SysctlLedger, _ foundBefore: [String: String]
     ) async -> [String] {
-        var failures = ledger.undo(foundBefore)
+        var failures = ledger.undoForwardingOn()
         for family in IPFamily.allCases {
             do throws(KernelError) {
                 let actual = try await kernel.observe(family)
@@ -116,7 +118,7 @@ struct Change: Sendable {
                 failures.append("\(family.label): \(error.description)")
             }
         }
-        return failures
+        return failures + ledger.undoRest(foundBefore)
     }
 
     private func openLedger() throws(ChangeFailure) -> SysctlLedger {

@@ -35,6 +35,8 @@ package actor Reconciler {
     private let log: Logger
     private var applied: AppliedState?
     private var isLoaded = false
+    /// False when what was applied last is on disk and cannot be understood.
+    private var isReadable = true
     private var isPersisted = true
     private var refusal: Refusal?
     private var spelling = Spelling()
@@ -52,8 +54,9 @@ package actor Reconciler {
         await loadOnce()
         let result: Outcome.Result
         let detail: String
+        var conditions: [Condition?] = []
         do throws(Rejection) {
-            (result, detail) = (.applied, try await adopt(desired, keeping: nil))
+            (result, detail) = (.applied, try await adopt(desired, keeping: nil, conditions: &conditions))
             refusal = nil
         } catch {
             (result, detail) = (error.isFailure ? .failed : .refused, error.reason)
@@ -61,8 +64,8 @@ package actor Reconciler {
             refusal = Refusal(desired: desired, facts: error.facts, isFailure: error.isFailure, pause: pause)
             log.warning("policy not applied", metadata: ["hash": "\(desired.hash)", "reason": "\(detail)"])
         }
-        let condition = refusal.map { Condition($0.isFailure ? .applyFailed : .policyRefused, detail) }
-        report(result == .applied ? .applied : result == .failed ? .failed : .refused, [condition])
+        conditions.append(refusal.map { Condition($0.isFailure ? .applyFailed : .policyRefused, detail) })
+        report(result == .applied ? .applied : result == .failed ? .failed : .refused, conditions)
         return WorkReport(
             status: status, outcome: Outcome(hash: desired.hash, result: result, detail: detail, at: Date()))
     }
@@ -89,6 +92,7 @@ package actor Reconciler {
     /// - Returns: false when that failed; the reason is logged.
     package func restore() async -> Bool {
         await loadOnce()
+        guard isReadable else { return false }
         guard let applied else {
             log.notice("nothing was applied yet, nothing to restore")
             return true
@@ -110,11 +114,6 @@ package actor Reconciler {
             log.error("restore failed", metadata: ["reason": "\(error)"])
             return false
         }
-    }
-
-    private func adopt(_ desired: DesiredState, keeping known: HostFacts?) async throws(Rejection) -> String {
-        var conditions: [Condition?] = []
-        return try await adopt(desired, keeping: known, conditions: &conditions)
     }
 
     /// Compiles for the facts of now, changes what differs, persists.
@@ -194,8 +193,9 @@ package actor Reconciler {
             self.refusal?.skipped += 1
             return refusal.skipped + 1 >= refusal.pause
         }
-        guard let facts = try? await kernel.facts() else { return false }
-        return facts != refusal.facts
+        // Refused without a look at the host: another look would change nothing.
+        guard let known = refusal.facts, let facts = try? await kernel.facts() else { return false }
+        return facts != known
     }
 
     private func loadOnce() async {
@@ -204,6 +204,7 @@ package actor Reconciler {
         do throws(StateFileError) {
             applied = try files.load(AppliedState.self, .applied)
         } catch {
+            isReadable = false
             log.error("what was applied last is lost", metadata: ["reason": "\(error.description)"])
         }
         if let applied { status.runningHash = applied.desired.hash }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import NATPolicy
+import Testing
+
+@testable import AgentCore
+
+/// One change of the kernel: its order, and that it happens whole or not at all.
+struct ChangeTests {
+    private let host: FakeHost
+
+    init() throws { host = try FakeHost() }
+
+    private func run(_ desired: DesiredState) async throws -> [String] {
+        try await Change(kernel: host.kernel, files: host.files).run(
+            Target(try compile(desired.policy, on: try FakeHost.facts())))
+    }
+
+    @Test func turningOnEndsWithForwarding() async throws {
+        #expect(try await !run(try FakeHost.desired()).isEmpty)
+        #expect(
+            host.touched() == [
+                "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.eth0.send_redirects=0",
+                "net.ipv6.conf.eth0.accept_ra=2", "IPv4 nat", "IPv4 filter", "IPv6 nat", "IPv6 filter",
+                "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+            ])
+        #expect(host.leaks.isEmpty)
+    }
+
+    @Test func turningOffBeginsWithForwardingAndGivesBackWhatWasFound() async throws {
+        let before = host.state
+        _ = try await run(try FakeHost.desired())
+        _ = host.touched()
+        _ = try await run(FakeHost.nothing)
+        #expect(host.state == before)
+        #expect(
+            host.touched().prefix(3) == [
+                "net.ipv4.ip_forward=0", "net.ipv4.conf.all.accept_redirects=0", "net.ipv6.conf.all.forwarding=0",
+            ])
+        #expect(host.leaks.isEmpty)
+    }
+
+    @Test func runningAgainTouchesNothing() async throws {
+        _ = try await run(try FakeHost.desired())
+        _ = host.touched()
+        #expect(try await run(try FakeHost.desired()).isEmpty)
+        #expect(host.touched().isEmpty)
+    }
+
+    @Test func whatWasRightBeforeIsNotGivenBack() async throws {
+        host.change { $0.sysctls["net.ipv4.ip_forward"] = "1" }
+        let before = host.state
+        _ = try await run(try FakeHost.desired())
+        _ = try await run(FakeHost.nothing)
+        #expect(host.state == before)
+    }
+
+    @Test func aManagerThatHandlesRouterAdvertisementsIsLeftAlone() async throws {
+        host.change { $0.sysctls["net.ipv6.conf.eth0.accept_ra"] = "0" }
+        _ = try await run(try FakeHost.desired())
+        #expect(host.sysctl("net.ipv6.conf.eth0.accept_ra") == "0")
+    }
+
+    enum Step: CaseIterable {
+        case turnOn
+        case change
+        case turnOff
+    }
+
+    /// Whatever single operation fails, the machine is as it was, at no moment forwards untranslated, and the same change
+    /// succeeds the next time.
+    @Test(arguments: Step.allCases)
+    func aFailureAnywhereTakesAllOfItBack(_ step: Step) async throws {
+        let target = step == .turnOff ? FakeHost.nothing : try FakeHost.desired(to: "10.0.1.81:8080")
+        var number = 0
+        while true {
+            number += 1
+            let tried = try ChangeTests()
+            if step != .turnOn { _ = try await tried.run(try FakeHost.desired()) }
+            let before = tried.host.state
+            let found = try tried.host.found
+            tried.host.faults.failOnce(at: number)
+            do {
+                _ = try await tried.run(target)
+                #expect(tried.host.faults.count < number, "operation \(number) failed and nobody minded")
+                break
+            } catch let failure as ChangeFailure {
+                #expect(tried.host.state == before, "operation \(number): \(failure)")
+                #expect(failure.leftovers.isEmpty, "operation \(number): \(failure)")
+                tried.host.faults.failOnce(at: nil)
+                #expect(try tried.host.found == found, "operation \(number)")
+            }
+            _ = try await tried.run(target)
+            #expect(tried.host.leaks.isEmpty, "operation \(number)")
+        }
+        #expect(number > 15, "only \(number) operations")
+    }
+
+    @Test func whatCannotBeTakenBackIsSaid() async throws {
+        host.faults.fail(.setSysctl)
+        await #expect(throws: ChangeFailure.self) { _ = try await run(try FakeHost.desired()) }
+        host.faults.fail()
+        _ = try await run(try FakeHost.desired())
+        host.change { $0.sysctls["net.ipv4.ip_forward"] = "0" }
+        host.faults.fail(.setSysctl, .restore)
+        let failure = await #expect(throws: ChangeFailure.self) { _ = try await run(FakeHost.nothing) }
+        #expect(failure?.description.contains("no") == true)
+    }
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import NATPolicy
+import NetAddress
+import Netfilter
+import Synchronization
+import TestSupport
+
+/// A machine in memory: tables that execute restore text, and sysctls with the kernel's side effects.
+final class FakeKernel: Kernel {
+    struct Machine: Sendable {
+        var facts: HostFacts
+        var tables: [IPFamily: FakeNetfilter] = [.ipv4: FakeNetfilter(), .ipv6: FakeNetfilter()]
+        var sysctls: [String: String] = [
+            "net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "0",
+            "net.ipv4.conf.all.send_redirects": "1", "net.ipv4.conf.eth0.send_redirects": "1",
+            "net.ipv6.conf.all.forwarding": "0", "net.ipv6.conf.eth0.accept_ra": "1",
+        ]
+        /// Everything that changed something, in order.
+        var touched: [String] = []
+        /// What was done while forwarding was on without a masquerade.
+        var leaks: [String] = []
+
+        func text(_ family: IPFamily) -> String { tables[family]?.save() ?? "" }
+
+        /// Rules, without counters, and sysctls.
+        var state: [String] {
+            IPFamily.allCases.map(text) + sysctls.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        }
+
+        mutating func touch(_ what: String) {
+            touched.append(what)
+            for (family, key) in zip(IPFamily.allCases, ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
+            where sysctls[key] == "1" && !text(family).contains("MASQUERADE") {
+                leaks.append("after \(what): \(family.label)")
+            }
+        }
+    }
+
+    let machine: Mutex<Machine>
+    private let faults: Faults
+
+    init(_ facts: HostFacts, _ faults: Faults) {
+        machine = Mutex(Machine(facts: facts))
+        self.faults = faults
+    }
+
+    func facts() async throws(KernelError) -> HostFacts {
+        try check(.facts, "ip")
+        return machine.withLock { $0.facts }
+    }
+
+    func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
+        try check(.observe, "iptables-save")
+        let text = machine.withLock { $0.tables[family]?.save(counters: true) ?? "" }
+        do { return try OwnedState(parsing: text) } catch { throw KernelError("\(error)") }
+    }
+
+    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) {
+        try check(.rehearse, "unshare")
+        var fresh = FakeNetfilter()
+        do { try fresh.restore(text) } catch { throw KernelError("\(error)") }
+    }
+
+    func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
+        try check(.restore, "iptables-restore")
+        do {
+            try machine.withLock { machine in
+                try machine.tables[family]?.restore(step.text)
+                machine.touch("\(family.label) \(step.table.rawValue)")
+            }
+        } catch {
+            throw KernelError("\(error)")
+        }
+    }
+
+    func sysctl(_ key: String) throws(KernelError) -> String? {
+        try check(.readSysctl, key)
+        return machine.withLock { $0.sysctls[key] }
+    }
+
+    func setSysctl(_ key: String, _ value: String) throws(KernelError) {
+        try check(.setSysctl, key)
+        machine.withLock { machine in
+            if key == "net.ipv4.ip_forward", machine.sysctls[key] != value {
+                // inet_forward_change
+                machine.sysctls["net.ipv4.conf.all.accept_redirects"] = value == "0" ? "1" : "0"
+            }
+            machine.sysctls[key] = value
+            machine.touch("\(key)=\(value)")
+        }
+    }
+
+    private func check(_ operation: Faults.Operation, _ what: String) throws(KernelError) {
+        if faults.hit(operation) { throw KernelError("\(what): no") }
+    }
+}

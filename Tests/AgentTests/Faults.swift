@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import Synchronization
+
+/// What goes wrong: shared by the fake kernel and the fake files, so that one number counts through all operations.
+final class Faults: Sendable {
+    enum Operation: Hashable {
+        case facts
+        case observe
+        case rehearse
+        case restore
+        case readSysctl
+        case setSysctl
+        case readFile
+        case writeFile
+    }
+
+    private struct State {
+        var count = 0
+        /// The operation, counted from 1, that fails once.
+        var failing: Int?
+        /// Kinds that fail until told otherwise.
+        var broken: Set<Operation> = []
+    }
+
+    private let state = Mutex(State())
+
+    /// Operations so far.
+    var count: Int { state.withLock { $0.count } }
+
+    func failOnce(at number: Int?) {
+        state.withLock { $0 = State(failing: number, broken: $0.broken) }
+    }
+
+    func fail(_ operations: Operation...) { state.withLock { $0.broken = Set(operations) } }
+
+    /// Counts an operation; true when it has to fail.
+    func hit(_ operation: Operation) -> Bool {
+        state.withLock { state in
+            state.count += 1
+            return state.count == state.failing || state.broken.contains(operation)
+        }
+    }
+}
+
+/// A state folder in memory.
+final class MemoryFiles: StateFiles {
+    let contents = Mutex<[StateFile: [UInt8]]>([:])
+    private let faults: Faults
+
+    init(_ faults: Faults) { self.faults = faults }
+
+    func read(_ name: StateFile) throws(StateFileError) -> [UInt8]? {
+        if faults.hit(.readFile) { throw StateFileError("cannot read \(name.rawValue)") }
+        return contents.withLock { $0[name] }
+    }
+
+    func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) {
+        if faults.hit(.writeFile) { throw StateFileError("cannot write \(name.rawValue)") }
+        contents.withLock { $0[name] = bytes }
+    }
+
+    func remove(_ name: StateFile) throws(StateFileError) {
+        if faults.hit(.writeFile) { throw StateFileError("cannot remove \(name.rawValue)") }
+        contents.withLock { $0[name] = nil }
+    }
+}

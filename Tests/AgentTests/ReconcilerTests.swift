@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import NATPolicy
+import NetAddress
+import TestSupport
+import Testing
+
+@testable import AgentCore
+
+/// What runs is what was asked, whatever the host, the disk and the controller do.
+struct ReconcilerTests {
+    private let host: FakeHost
+    private let agent: Reconciler
+
+    init() throws {
+        host = try FakeHost()
+        agent = host.start()
+    }
+
+    @Test func appliesReportsAndKeeps() async throws {
+        let report = await agent.apply(try FakeHost.desired())
+        #expect(report.status.phase == .applied && report.status.conditions.isEmpty)
+        #expect(report.status.runningHash == (try FakeHost.desired().hash))
+        #expect(report.outcome?.result == .applied)
+        #expect(host.rules(.ipv4).contains("--to-destination 10.0.1.80:80"))
+
+        _ = host.touched()
+        let again = await agent.reconcile()
+        #expect(again.outcome == nil && again.status == report.status)
+        #expect(host.touched().isEmpty)
+    }
+
+    @Test func aPolicyThatCannotBeTrueHereTouchesNothing() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        _ = host.touched()
+        let report = await agent.apply(try FakeHost.desired(interface: .named("eth7")))
+        #expect(report.outcome?.result == .refused)
+        #expect(report.outcome?.detail.contains("eth7") == true)
+        #expect(report.status.phase == .refused && report.status.conditions.map(\.code) == ["policy-refused"])
+        #expect(report.status.runningHash == (try FakeHost.desired().hash))
+        let later = await agent.reconcile()
+        #expect(later.outcome == nil && later.status.phase == .refused, "nothing changed: no second try")
+        #expect(host.touched().isEmpty)
+    }
+
+    @Test func aRefusedPolicyIsTriedAgainWhenTheHostChanges() async throws {
+        _ = await agent.apply(try FakeHost.desired(interface: .named("eth7")))
+        host.change { $0.facts.interfaces[0].name = "eth7" }
+        host.change { machine in
+            for index in machine.facts.routes.indices { machine.facts.routes[index].interface = "eth7" }
+        }
+        let report = await agent.reconcile()
+        #expect(report.outcome?.result == .applied && report.status.conditions.isEmpty)
+    }
+
+    @Test func aPolicyWithoutItsHashIsRefusedForGood() async throws {
+        var desired = try FakeHost.desired()
+        desired.hash = String(repeating: "0", count: 64)
+        #expect(await agent.apply(desired).outcome?.result == .refused)
+        #expect(host.touched().isEmpty)
+        for _ in 0..<3 { #expect(await agent.reconcile().outcome == nil) }
+    }
+
+    @Test func lostFactsKeepTheRules() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let (state, _) = (host.state, host.touched())
+        host.change { machine in
+            machine.facts.routes = []
+            machine.facts.interfaces = []
+        }
+        let report = await agent.reconcile()
+        #expect(report.status.conditions.map(\.code) == ["facts-lost"] && report.status.phase == .applied)
+        #expect(host.state == state && host.touched().isEmpty)
+        host.change { $0.facts = (try? FakeHost.facts()) ?? $0.facts }
+        #expect(await agent.reconcile().status.conditions.isEmpty)
+    }
+
+    @Test func aNewAddressCompilesAgain() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        try host.change { $0.facts = try FakeHost.facts(address: "10.0.0.99") }
+        let report = await agent.reconcile()
+        #expect(report.status.phase == .applied && report.outcome == nil)
+        #expect(host.rules(.ipv4).contains("-d 10.0.0.99/32") && !host.rules(.ipv4).contains("10.0.0.11"))
+    }
+
+    @Test func driftIsRepaired() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let state = host.state
+        try host.change { machine in
+            try machine.tables[.ipv4]?.restore("*nat\n-F NATFLEET-POST\nCOMMIT\n")
+            let jump = "-I FORWARD 1 -j NATFLEET-FWD\n"
+            try machine.tables[.ipv6]?.restore("*filter\n-D FORWARD -j NATFLEET-FWD\n\(jump)\(jump)COMMIT\n")
+            machine.sysctls["net.ipv6.conf.all.forwarding"] = "0"
+        }
+        #expect(host.state != state)
+        #expect(await agent.reconcile().status.conditions.isEmpty)
+        #expect(host.state == state)
+    }
+
+    @Test func whatIsNotOnDiskIsNeverGreenAndIsTriedAgain() async throws {
+        host.change { machine in
+            for key in machine.sysctls.keys { machine.sysctls[key] = key.contains("redirects") ? "0" : "1" }
+            machine.sysctls["net.ipv6.conf.eth0.accept_ra"] = "2"
+        }
+        host.faults.fail(.writeFile)
+        let report = await agent.apply(try FakeHost.desired())
+        #expect(report.outcome?.result == .applied && report.status.conditions.map(\.code) == ["not-persisted"])
+        #expect(await agent.reconcile().status.conditions.map(\.code) == ["not-persisted"])
+        host.faults.fail()
+        #expect(await agent.reconcile().status.conditions.isEmpty)
+        #expect(await host.start().reconcile().status.runningHash == (try FakeHost.desired().hash))
+    }
+
+    @Test func aFailedChangeIsTriedAgainWithGrowingPauses() async throws {
+        host.faults.fail(.restore)
+        let state = host.state
+        #expect(await agent.apply(try FakeHost.desired()).outcome?.result == .failed)
+        var tries: [Int] = []
+        for tick in 1...20 where await agent.reconcile().outcome != nil { tries.append(tick) }
+        #expect(tries == [1, 3, 7, 15] && host.state == state)
+        host.faults.fail()
+        var report = await agent.reconcile()
+        for _ in 0..<20 where report.outcome == nil { report = await agent.reconcile() }
+        #expect(report.outcome?.result == .applied && report.status.conditions.isEmpty)
+    }
+
+    @Test func startsFromDiskWithoutAController() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let state = host.state
+        for restart in [{ await host.start().restore() }, { await host.start().reconcile().status.phase == .applied }] {
+            host.change { machine in
+                let fresh = FakeKernel.Machine(facts: machine.facts)
+                (machine.tables, machine.sysctls) = (fresh.tables, fresh.sysctls)
+            }
+            #expect(await restart())
+            #expect(host.state == state)
+        }
+    }
+
+    @Test func restoreSaysSoWhenTheDiskIsUnreadable() async throws {
+        #expect(await agent.restore(), "nothing was applied yet")
+        try host.files.write(.applied, Array("{".utf8))
+        #expect(await host.start().restore() == false)
+        #expect(host.touched().isEmpty)
+    }
+
+    @Test func theValuesFoundGoBackEvenAfterARestart() async throws {
+        let state = host.state
+        _ = await agent.apply(try FakeHost.desired())
+        let report = await host.start().apply(FakeHost.nothing)
+        #expect(report.outcome?.result == .applied && host.state == state)
+        #expect(try host.found.isEmpty)
+    }
+}
