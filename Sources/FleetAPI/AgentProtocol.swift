@@ -11,11 +11,14 @@ package enum Endpoints {
     package static let checkin = "/v1/checkin"
     package static let renew = "/v1/renew"
     package static let apply = "/v1/apply"
+    package static let diff = "/v1/diff"
     package static let delete = "/v1/delete"
     package static let policies = "/v1/policies"
     package static let instances = "/v1/instances"
     package static let tokens = "/v1/tokens"
     package static let events = "/v1/events"
+    /// The description of all of them, OpenAPI 3.1.
+    package static let openAPI = "/openapi.yaml"
 }
 
 /// `GET /v1/ca`, open to anyone: the fleet CA's certificates, PEM, the current one first.

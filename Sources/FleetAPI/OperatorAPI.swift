@@ -25,11 +25,16 @@ package struct PolicyFile: Codable, Hashable, Sendable {
 /// `POST /v1/apply`: all documents of all files, or none.
 package struct ApplyRequest: Codable, Hashable, Sendable {
     package var files: [PolicyFile]
+    /// Why; kept with each revision that this makes. At most 1,000 bytes.
     package var message: String?
+    /// The revision that the policy has now as far as the operator knows, 0 for one that is not there: another one is a
+    /// conflict. Only with files that hold a single document.
+    package var expectRevision: Int?
 
-    package init(files: [PolicyFile], message: String? = nil) {
+    package init(files: [PolicyFile], message: String? = nil, expectRevision: Int? = nil) {
         self.files = files
         self.message = message
+        self.expectRevision = expectRevision
     }
 }
 
@@ -185,7 +190,23 @@ package struct TokenView: Codable, Hashable, Sendable {
     }
 }
 
-/// A row of `GET /v1/events?limit=N`, newest first: who did what, when.
+/// `GET /v1/events`: which events.
+package struct EventFilter: Hashable, Sendable {
+    /// 1 to 1,000.
+    package var limit: Int
+    /// Not older than this.
+    package var since: Date?
+    /// `operator:admin`, `instance:i-0abc`, `controller`, or only the name behind the colon.
+    package var actor: String?
+
+    package init(limit: Int = 100, since: Date? = nil, actor: String? = nil) {
+        self.limit = limit
+        self.since = since
+        self.actor = actor
+    }
+}
+
+/// A row of `GET /v1/events?limit=N&since=TIME&actor=NAME`, newest first: who did what, when.
 package struct Event: Codable, Hashable, Sendable {
     package var id: Int
     package var at: Date

@@ -85,6 +85,8 @@ package struct Instance: Codable, Hashable, Sendable {
 
     package var id: String
     package var labels: [String: String]
+    /// Set by an operator: rollouts pass it over.
+    package var cordoned: Bool
     package var enrolledAt: Date
     package var lastSeen: Date?
     package var health: Health
@@ -100,6 +102,7 @@ package struct Instance: Codable, Hashable, Sendable {
     package init(
         id: String,
         labels: [String: String],
+        cordoned: Bool = false,
         enrolledAt: Date,
         lastSeen: Date? = nil,
         health: Health = .unknown,
@@ -111,6 +114,7 @@ package struct Instance: Codable, Hashable, Sendable {
     ) {
         self.id = id
         self.labels = labels
+        self.cordoned = cordoned
         self.enrolledAt = enrolledAt
         self.lastSeen = lastSeen
         self.health = health

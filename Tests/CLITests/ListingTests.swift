@@ -128,6 +128,7 @@ struct ListingTests {
             line: "get instance i-0d -o json",
             output: """
                 {
+                  "cordoned" : false,
                   "desiredLayers" : [
 
                   ],

@@ -145,6 +145,94 @@ struct ApplyTests {
     }
 }
 
+/// What an operator knew of a policy when applying, and said of it.
+struct ExpectationTests {
+    @Test(arguments: [(nil, true), (2, true), (1, false), (3, false), (0, false), (-1, false)] as [(Int?, Bool)])
+    func whoeverWasFasterIsNotOverwritten(expected: Int?, isStored: Bool) async throws {
+        try await TestFleet.with { test in
+            try await test.enroll("i-1", labels: ["vpc": "prod"])
+            try await test.apply(policy("web"))
+            try await test.apply(policy("web", source: "10.1.0.0/16"))
+            let request = ApplyRequest(
+                files: [PolicyFile(name: "-", text: policy("web", source: "10.2.0.0/16"))], message: "why",
+                expectRevision: expected)
+            guard isStored else {
+                let error = try await failure { try await test.fleet.apply(request, by: TestFleet.admin) }
+                #expect(error.code == .conflict && error.remedy != nil)
+                #expect(error.message.contains("is at revision 2"))
+                #expect(try await test.fleet.policy("web").revision == 2)
+                return
+            }
+            #expect(try await test.fleet.apply(request, by: TestFleet.admin).policies.first?.revision == 3)
+            #expect(try await test.fleet.revisions(of: "web").first?.message == "why")
+            #expect(try await test.fleet.events(EventFilter(limit: 1)).first?.detail.contains("(why)") == true)
+        }
+    }
+
+    @Test func revisionZeroMeansThatThePolicyIsNotThere() async throws {
+        try await TestFleet.with { test in
+            let files = [PolicyFile(name: "-", text: policy("web"))]
+            func apply(expecting revision: Int) async throws -> PolicyChange? {
+                try await test.fleet.apply(ApplyRequest(files: files, expectRevision: revision), by: TestFleet.admin)
+                    .policies.first
+            }
+            #expect(try await failure { try await apply(expecting: 1) }.message.contains("is not there"))
+            #expect(try await apply(expecting: 0)?.action == .created)
+            #expect(try await failure { try await apply(expecting: 0) }.code == .conflict)
+            _ = try await test.fleet.delete(["web"], by: TestFleet.admin)
+            #expect(try await failure { try await apply(expecting: 1) }.code == .conflict)
+            #expect(try await apply(expecting: 0)?.revision == 2)
+        }
+    }
+
+    @Test func ofTwoAtOnceOneWins() async throws {
+        try await TestFleet.with { test in
+            try await test.apply(policy("web"))
+            let results = await withTaskGroup(of: Bool.self) { group in
+                for net in 1...8 {
+                    group.addTask {
+                        let files = [PolicyFile(name: "-", text: policy("web", source: "10.\(net).0.0/16"))]
+                        let request = ApplyRequest(files: files, expectRevision: 1)
+                        return (try? await test.fleet.apply(request, by: TestFleet.admin)) != nil
+                    }
+                }
+                return await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(results.count { $0 } == 1)
+            #expect(try await test.fleet.policy("web").revision == 2)
+        }
+    }
+
+    @Test func anExpectationIsForOnePolicyAndAMessageForReaders() async throws {
+        try await TestFleet.with { test in
+            let two = [PolicyFile(name: "-", text: policy("web") + "\n---\n" + policy("db"))]
+            for request in [
+                ApplyRequest(files: two, expectRevision: 0),
+                ApplyRequest(files: two, message: String(repeating: "x", count: 1001)),
+            ] {
+                let error = try await failure { try await test.fleet.apply(request, by: TestFleet.admin) }
+                #expect(error.code == .badRequest)
+            }
+            #expect(try await test.fleet.policies().isEmpty)
+        }
+    }
+
+    /// The number of a refused revision goes to the next document: nothing may remember the refused one by it.
+    @Test func aRefusedRevisionIsForgotten() async throws {
+        try await TestFleet.with { test in
+            try await test.enroll("i-1", labels: ["vpc": "prod"])
+            try await test.apply(policy("web", ports: [8001]))
+            #expect(
+                try await failure { try await test.apply(policy("other", source: "10.1.0.0/16", ports: [8001])) }.code
+                    == .layerConflict)
+            try await test.apply(policy("other", source: "10.1.0.0/16", ports: [8002]))
+            let agent = try await test.enroll("i-1", labels: ["vpc": "prod"])
+            let desired = try #require(try await test.checkin(agent).desired)
+            #expect(desired.policy.dnat.map(\.entry.name) == ["p8002", "p8001"])
+        }
+    }
+}
+
 /// `rollout undo`: old content as a new revision.
 struct UndoTests {
     private func prepared(_ test: TestFleet) async throws {
@@ -162,7 +250,9 @@ struct UndoTests {
             let newest = try #require(history.first)
             #expect(newest.hash == history.first { $0.revision == same }?.hash)
             #expect(newest.message == "undo to revision \(same)")
-            #expect(try await test.fleet.events(limit: 1).first?.detail.contains("undo to revision \(same)") == true)
+            #expect(
+                try await test.fleet.events(EventFilter(limit: 1)).first?.detail.contains("undo to revision \(same)")
+                    == true)
         }
     }
 

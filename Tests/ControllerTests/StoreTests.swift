@@ -121,7 +121,7 @@ struct StoreTests {
     @Test func eventsAreNumberedInTheirOrder() async throws {
         try await TestFleet.with { test in
             for number in 0..<5 { _ = try await test.apply(policy("p\(number)", source: "10.\(number).0.0/16")) }
-            let events = try await test.fleet.events(limit: 3)
+            let events = try await test.fleet.events(EventFilter(limit: 3))
             #expect(events.map(\.id) == [5, 4, 3])
             #expect(events.map(\.subject) == ["policy/p4", "policy/p3", "policy/p2"])
         }

@@ -81,7 +81,7 @@ final class TestFleet: Sendable {
             CheckinRequest(status: status, outcome: outcome, answeredHash: answered, wait: wait), from: agent)
     }
 
-    func eventKinds() async throws -> [String] { try await fleet.events(limit: 1000).map(\.kind) }
+    func eventKinds() async throws -> [String] { try await fleet.events(EventFilter(limit: 1000)).map(\.kind) }
 }
 
 final class TestClock: Sendable {

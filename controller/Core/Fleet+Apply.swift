@@ -13,13 +13,22 @@ extension Fleet {
     /// A document equal to its policy's current revision is `unchanged`. A policy that was deleted goes on with the next
     /// number.
     ///
-    /// - Throws: `PolicyFaults`; `FleetError` badRequest, layerConflict.
+    /// - Throws: `PolicyFaults`; `FleetError` badRequest, layerConflict, conflict when the policy is not at the revision
+    ///   that the request expects.
     package func apply(_ request: ApplyRequest, by caller: OperatorIdentity) async throws -> ApplyResponse {
         let documents = try read(request.files)
-        let message = request.message
+        let (message, expected) = (request.message, request.expectRevision)
+        guard message?.utf8.count ?? 0 <= 1000 else {
+            throw FleetError(.badRequest, "a message of more than 1000 bytes", remedy: "say it in fewer words")
+        }
+        guard expected == nil || documents.count == 1 else {
+            throw FleetError(
+                .badRequest, "one expected revision for \(documents.count) policies",
+                remedy: "apply a file with a single policy, or expect no revision")
+        }
         return ApplyResponse(
             policies: try await move("policy.applied", by: caller) { change in
-                for document in documents { try change.place(document, message: message) }
+                for document in documents { try change.place(document, message: message, expecting: expected) }
             })
     }
 
@@ -69,7 +78,10 @@ extension Fleet {
         return change
     }
 
-    private func read(_ files: [PolicyFile]) throws -> [PolicyDocument] {
+    /// The documents of files.
+    ///
+    /// - Throws: `PolicyFaults`; `FleetError` badRequest when there is none.
+    func read(_ files: [PolicyFile]) throws -> [PolicyDocument] {
         let (documents, diagnostics) = reader(files)
         guard diagnostics.isEmpty else { throw PolicyFaults(diagnostics) }
         guard !documents.isEmpty else {

@@ -24,7 +24,7 @@ extension Fleet {
 
         let deadline = ContinuousClock.now + .seconds(min(max(request.wait, 0), Self.longestHold))
         while true {
-            let wanted = try await wanted(by: id)
+            let wanted = try await wanted(by: agent)
             if let response = news(wanted, for: id, answered: request.answeredHash) { return response }
             let left = deadline - .now
             if request.outcome != nil || left <= .zero { return CheckinResponse(hold: wanted.hold) }
@@ -54,10 +54,13 @@ extension Fleet {
         }
     }
 
-    private func wanted(by id: String) async throws -> Wanted {
+    /// - Throws: `FleetError` unauthorized: an instance that was forgotten while its check-in was held must not hear that
+    ///   nothing is wanted, since it would take its rules away.
+    private func wanted(by agent: AgentIdentity) async throws -> Wanted {
         let layers = self.layers
         return try await store.read { store in
-            try layers.wanted(try store.assignments(instance: id).map(\.layer), in: store)
+            _ = try Self.check(agent, in: store)
+            return try layers.wanted(try store.assignments(instance: agent.instance).map(\.layer), in: store)
         }
     }
 
@@ -72,6 +75,7 @@ extension Fleet {
         // Sent again after a lost answer, an outcome is no second event.
         let news = request.outcome.flatMap { $0 == before?.outcome ? nil : $0 }
         try await store.write { store in
+            _ = try Self.check(agent, in: store)
             try store.save(StatusRow(instance: id, status: status, outcome: outcome, changedAt: now))
             guard let news else { return }
             try store.append(

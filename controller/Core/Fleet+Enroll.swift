@@ -125,7 +125,7 @@ extension Fleet {
     }
 
     /// The current revision of every policy that selects an instance.
-    private static func selecting(
+    static func selecting(
         _ id: String, labels: [String: String], layers: LayerCache, in store: any StoreReading
     ) throws -> [AssignmentRow] {
         try store.policies().compactMap { policy in

@@ -24,7 +24,8 @@ extension Fleet {
         return agent
     }
 
-    private static func check(_ agent: AgentIdentity, in store: any StoreReading) throws -> CertificateRow.State {
+    /// - Throws: `FleetError` unauthorized.
+    static func check(_ agent: AgentIdentity, in store: any StoreReading) throws -> CertificateRow.State {
         let again = "enrol the machine again with a new join token"
         guard let row = try store.certificate(serial: agent.serial), row.instance == agent.instance else {
             throw FleetError(.unauthorized, "certificate \(agent.serial) is not known here", remedy: again)

@@ -45,22 +45,24 @@ extension Fleet {
 
     /// - Throws: `FleetError` notFound.
     package func instance(_ id: String) async throws -> Instance {
-        guard let instance = try await instances().first(where: { $0.id == id }) else {
-            throw FleetError(
-                .notFound, "there is no instance \(quoted(id))",
-                remedy: "choose one of `natfleet get instances`")
+        try await store.read { store in
+            guard let row = try store.instance(id) else { throw noSuchInstance(id) }
+            return try self.asItStands(row, in: store)
         }
-        return instance
     }
 
     /// Newest first.
     ///
     /// - Throws: `FleetError` badRequest.
-    package func events(limit: Int) async throws -> [Event] {
-        guard (1...1000).contains(limit) else {
-            throw FleetError(.badRequest, "a limit of \(limit)", remedy: "ask for 1 to 1000 events")
+    package func events(_ filter: EventFilter) async throws -> [Event] {
+        guard (1...1000).contains(filter.limit) else {
+            throw FleetError(.badRequest, "a limit of \(filter.limit)", remedy: "ask for 1 to 1000 events")
         }
-        return try await store.read { try $0.events(limit: limit) }.map { row in
+        let since = filter.since.map(Timestamp.init) ?? Timestamp(milliseconds: 0)
+        let actors: Set<String>? = filter.actor.map { name in
+            name.contains(":") ? [name] : [name, "operator:\(name)", "instance:\(name)"]
+        }
+        return try await store.read { try $0.events(limit: filter.limit, since: since, actors: actors) }.map { row in
             Event(
                 id: row.id, at: row.event.at.date, actor: row.event.actor, kind: row.event.kind,
                 subject: row.event.subject, detail: row.event.detail)
@@ -71,6 +73,16 @@ extension Fleet {
     private struct View {
         var instances: [Instance]
         var assignments: [String: [AssignmentRow]]
+    }
+
+    /// One instance as it stands in a transaction.
+    func asItStands(_ row: InstanceRow, in store: any StoreReading) throws -> Instance {
+        let wanted = try layers.wanted(try store.assignments(instance: row.id).map(\.layer), in: store)
+        let end = try store.certificates(instance: row.id).filter { [.active, .pending].contains($0.state) }
+            .map(\.expiresAt).max()
+        return Instance(
+            row, wanted: wanted, status: try store.status(instance: row.id),
+            heard: seen.withLock { $0[row.id] }, certificateEnd: end, now: now)
     }
 
     private func view(_ store: any StoreReading) throws -> View {
@@ -106,4 +118,9 @@ extension Fleet {
             name: row.name, revision: number, hash: revision.hash, createdAt: revision.createdAt.date,
             document: try layers.document(.init(policy: row.name, revision: number), in: store), instances: members)
     }
+}
+
+func noSuchInstance(_ id: String) -> FleetError {
+    FleetError(
+        .notFound, "there is no instance \(quoted(id))", remedy: "choose one of `natfleet get instances`")
 }

@@ -23,8 +23,8 @@ extension Instance {
             case .conflict(let layers, _): layers
             }
         self.init(
-            id: row.id, labels: row.labels, enrolledAt: row.enrolledAt.date, lastSeen: lastSeen?.date,
-            health: Self.health(status: shown, wanted: wanted, lastSeen: lastSeen, now: now),
+            id: row.id, labels: row.labels, cordoned: row.cordoned, enrolledAt: row.enrolledAt.date,
+            lastSeen: lastSeen?.date, health: Self.health(status: shown, wanted: wanted, lastSeen: lastSeen, now: now),
             desiredHash: wanted.hash, desiredLayers: layers, status: shown, lastOutcome: status?.outcome,
             certificateExpires: certificateEnd?.date)
     }

@@ -73,6 +73,12 @@ package final class Hub: Sendable {
         for waiter in waiters { waiter.resume(returning: .changed) }
     }
 
+    /// Wakes a check-in for the last time.
+    package func forget(_ instance: String) {
+        let waiter = state.withLock { $0.places.removeValue(forKey: instance)?.waiter }
+        waiter?.resume(returning: .changed)
+    }
+
     /// Waits until the generation is later than the ticket's, and moves the ticket on to it.
     package func wait(_ ticket: inout Ticket, atMost limit: Duration) async -> Wake {
         let held = ticket

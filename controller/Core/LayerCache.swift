@@ -30,17 +30,23 @@ enum Wanted: Hashable, Sendable {
     }
 }
 
-/// Effective policies by the layers that they are made of. Committed revisions are immutable, so an entry is right for
-/// ever; the bound only limits memory. A transaction that adds revisions must not use the cache that others share.
+/// Effective policies by the layers that they are made of. Stored revisions are immutable, so an entry is right for ever;
+/// the bound only limits memory.
+///
+/// A transaction that makes revisions uses a cache of its own `over` the shared one: a revision that is rolled back never
+/// was, and its number goes to another document.
 final class LayerCache: Sendable {
     private static let limit = 512
+    private let shared: LayerCache?
     private let documents = Mutex<[EffectivePolicy.Layer: PolicyDocument]>([:])
     private let merged = Mutex<[[EffectivePolicy.Layer]: Wanted]>([:])
+
+    init(over shared: LayerCache? = nil) { self.shared = shared }
 
     /// - Parameter layers: in any order.
     func wanted(_ layers: [EffectivePolicy.Layer], in store: any StoreReading) throws -> Wanted {
         let key = layers.sorted { ($0.policy, $0.revision) < ($1.policy, $1.revision) }
-        if let known = merged.withLock({ $0[key] }) { return known }
+        if let known = merged.withLock({ $0[key] }) ?? shared?.merged.withLock({ $0[key] }) { return known }
         let specs = try key.map { layer in
             PolicyLayer(
                 policy: layer.policy, revision: layer.revision, spec: try document(layer, in: store).spec)
@@ -61,7 +67,7 @@ final class LayerCache: Sendable {
     }
 
     func document(_ layer: EffectivePolicy.Layer, in store: any StoreReading) throws -> PolicyDocument {
-        if let known = documents.withLock({ $0[layer] }) { return known }
+        if let known = documents.withLock({ $0[layer] }) ?? shared?.documents.withLock({ $0[layer] }) { return known }
         guard let row = try store.revision(layer.revision, of: layer.policy) else {
             throw FleetError(.internal, "revision \(layer.revision) of policy \(layer.policy) is not in the store")
         }

@@ -19,25 +19,34 @@ struct PolicyMove {
     let layers: LayerCache
     let actor: String
     let now: Timestamp
-    private var changes: [PolicyChange] = []
+    private(set) var changes: [PolicyChange] = []
     /// What the operator said, by policy.
     private var notes: [String: String] = [:]
     /// By policy: the layer and whom it selects, or nil when the policy goes.
     private var targets: [String: (layer: EffectivePolicy.Layer, selector: Selector)?] = [:]
 
+    /// - Parameter layers: what is known of stored revisions; those that this makes stay out of it.
     init(store: any StoreWriting, layers: LayerCache, actor: String, now: Timestamp) {
         self.store = store
-        self.layers = layers
+        self.layers = LayerCache(over: layers)
         self.actor = actor
         self.now = now
     }
 
     /// Makes the document its policy's current revision.
+    ///
+    /// - Parameter expected: the revision that must be the current one, 0 for none; nil for any.
+    /// - Throws: `FleetError` conflict when it is another one.
     @discardableResult
-    mutating func place(_ document: PolicyDocument, message: String?) throws -> PolicyChange.Action {
+    mutating func place(
+        _ document: PolicyDocument, message: String?, expecting expected: Int? = nil
+    ) throws -> PolicyChange.Action {
         let name = document.name
         let hash = document.hash
         let policy = try store.policy(name)
+        if let expected, expected != policy?.currentRevision ?? 0 {
+            throw Self.overtaken(name, policy?.currentRevision, expected: expected)
+        }
         if let current = policy?.currentRevision, try store.revision(current, of: name)?.hash == hash {
             let members = try store.assignments(policy: name).map(\.instance)
             changes.append(PolicyChange(name: name, action: .unchanged, revision: current, instances: members))
@@ -105,20 +114,30 @@ struct PolicyMove {
             }
             try store.assign(after, instance: instance.id)
         }
-        guard conflicts.isEmpty else { throw refusal(conflicts) }
+        guard conflicts.isEmpty else { throw refusal(of: conflicts) }
         for index in changes.indices where changes[index].action != .unchanged {
             changes[index].instances = concerned[changes[index].name] ?? []
         }
     }
 
-    private func refusal(_ conflicts: [LayerConflict: [String]]) -> FleetError {
-        let sentences = conflicts.map { conflict, instances in
-            "\(conflict.message), both on \(enumeration(instances.sorted()))"
-        }
+    private static func overtaken(_ name: String, _ current: Int?, expected: Int) -> FleetError {
+        let now = current.map { "is at revision \($0)" } ?? "is not there"
         return FleetError(
-            .layerConflict, sentences.sorted().joined(separator: "; "),
-            remedy: "change one of the policies named, or whom it selects; nothing was changed")
+            .conflict, "policy \(name) \(now), not at the expected \(expected); nothing was changed",
+            remedy: current == nil
+                ? "expect revision 0 to create it"
+                : "look at `natfleet rollout history \(name)`, then apply on top of what is there")
     }
+}
+
+/// A change that would make layers conflict, with the instances on which they would.
+func refusal(of conflicts: [LayerConflict: [String]]) -> FleetError {
+    let sentences = conflicts.map { conflict, instances in
+        "\(conflict.message), both on \(enumeration(instances.sorted()))"
+    }
+    return FleetError(
+        .layerConflict, sentences.sorted().joined(separator: "; "),
+        remedy: "change one of the policies named, or whom it selects; nothing was changed")
 }
 
 /// Five names at most, then how many more.

@@ -75,15 +75,18 @@ package struct InstanceRow: Hashable, Sendable {
     package var id: String
     package var labels: [String: String]
     package var state: State
+    package var cordoned: Bool
     package var enrolledAt: Timestamp
     package var lastSeen: Timestamp?
 
     package init(
-        id: String, labels: [String: String], state: State, enrolledAt: Timestamp, lastSeen: Timestamp? = nil
+        id: String, labels: [String: String], state: State, cordoned: Bool = false, enrolledAt: Timestamp,
+        lastSeen: Timestamp? = nil
     ) {
         self.id = id
         self.labels = labels
         self.state = state
+        self.cordoned = cordoned
         self.enrolledAt = enrolledAt
         self.lastSeen = lastSeen
     }

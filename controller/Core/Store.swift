@@ -41,8 +41,10 @@ package protocol StoreReading {
     func joinTokens() throws -> [JoinTokenRow]
     func operatorToken(hash: String) throws -> OperatorTokenRow?
     func hasOperatorTokens() throws -> Bool
-    /// Newest first.
-    func events(limit: Int) throws -> [EventRow]
+    /// Newest first, not older than `since`.
+    ///
+    /// - Parameter actors: whose; nil for anyone's.
+    func events(limit: Int, since: Timestamp, actors: Set<String>?) throws -> [EventRow]
 }
 
 /// What can be changed inside a transaction.
@@ -51,6 +53,9 @@ package protocol StoreWriting: StoreReading {
     func insert(_ revision: RevisionRow) throws
     func insert(_ instance: InstanceRow) throws
     func setLabels(_ labels: [String: String], instance: String) throws
+    func setCordoned(_ cordoned: Bool, instance: String) throws
+    /// Removes an instance with everything that belongs to it; its events stay.
+    func forget(instance: String) throws
     /// Replaces all that the instance should run.
     func assign(_ rows: [AssignmentRow], instance: String) throws
     func save(_ status: StatusRow) throws

@@ -9,6 +9,12 @@ package import Hummingbird
 import NIOCore
 import ServiceLifecycle
 
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
 /// Limits of request bodies, by who sends them.
 package struct BodyLimits: Hashable, Sendable {
     package var small: BodyLimit
@@ -81,6 +87,9 @@ private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
         Route(.post, Endpoints.apply, .operator(.operator)) { request, context in
             try await fleet.apply(try await request.decode(limit: limits.files), by: try context.operator)
         },
+        Route(.post, Endpoints.diff, .operator(.viewer)) { request, context in
+            try await fleet.diff(try await request.decode(limit: limits.files), by: try context.operator)
+        },
         Route(.post, Endpoints.delete, .operator(.operator)) { request, context in
             let names = try await request.decode(DeleteRequest.self, limit: limits.small).names
             return try await fleet.delete(names, by: try context.operator)
@@ -101,6 +110,20 @@ private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
         Route(.get, "\(Endpoints.instances)/{id}", .operator(.viewer)) { _, context in
             try await fleet.instance(try context.parameters.require("id"))
         },
+        Route(.delete, "\(Endpoints.instances)/{id}", .operator(.operator)) { _, context in
+            try await fleet.forget(try context.parameters.require("id"), by: try context.operator)
+        },
+        Route(.post, "\(Endpoints.instances)/{id}/labels", .operator(.operator)) { request, context in
+            try await fleet.label(
+                try context.parameters.require("id"), try await request.decode(limit: limits.small),
+                by: try context.operator)
+        },
+        Route(.post, "\(Endpoints.instances)/{id}/cordon", .operator(.operator)) { _, context in
+            try await fleet.setCordoned(true, try context.parameters.require("id"), by: try context.operator)
+        },
+        Route(.post, "\(Endpoints.instances)/{id}/uncordon", .operator(.operator)) { _, context in
+            try await fleet.setCordoned(false, try context.parameters.require("id"), by: try context.operator)
+        },
         Route(.get, Endpoints.tokens, .operator(.viewer)) { _, _ in try await fleet.tokens() },
         Route(.post, Endpoints.tokens, .operator(.operator)) { request, context in
             try await fleet.createToken(try await request.decode(limit: limits.small), by: try context.operator)
@@ -109,11 +132,28 @@ private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
             try await fleet.revokeToken(try context.parameters.require("id"), by: try context.operator)
         },
         Route(.get, Endpoints.events, .operator(.viewer)) { request, _ in
-            guard let text = request.uri.queryParameters["limit"] else { return try await fleet.events(limit: 100) }
+            try await fleet.events(try EventFilter(request.uri.queryParameters))
+        },
+    ]
+}
+
+extension EventFilter {
+    /// - Throws: `FleetError` badRequest.
+    init(_ query: Parameters) throws {
+        self.init()
+        if let text = query["limit"] {
             guard let limit = Int(text) else {
                 throw FleetError(.badRequest, "'limit' is not a number", remedy: "ask for 1 to 1000 events")
             }
-            return try await fleet.events(limit: limit)
-        },
-    ]
+            self.limit = limit
+        }
+        if let text = query["since"] {
+            guard let since = try? Date(String(text), strategy: .iso8601) else {
+                throw FleetError(
+                    .badRequest, "'since' is not a time", remedy: "write it as in 2030-01-31T12:00:00Z")
+            }
+            self.since = since
+        }
+        actor = query["actor"].map(String.init)
+    }
 }

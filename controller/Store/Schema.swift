@@ -9,6 +9,7 @@ enum Schema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("0001-spine") { try $0.execute(sql: spine) }
+        migrator.registerMigration("0002-cordon") { try $0.execute(sql: cordon) }
         return migrator
     }
 
@@ -97,5 +98,9 @@ enum Schema {
             subject TEXT NOT NULL,
             detail TEXT NOT NULL
         );
+        """
+
+    private static let cordon = """
+        ALTER TABLE instance ADD COLUMN cordoned BIGINT NOT NULL DEFAULT 0 CHECK (cordoned IN (0, 1));
         """
 }

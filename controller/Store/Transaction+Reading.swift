@@ -86,7 +86,18 @@ extension Transaction: StoreReading {
         try !rows("SELECT hash FROM operator_token LIMIT 1") { $0["hash"] as String }.isEmpty
     }
 
-    func events(limit: Int) throws -> [EventRow] {
-        try rows("SELECT * FROM event ORDER BY id DESC LIMIT $1", [limit], EventRow.init)
+    func events(limit: Int, since: Timestamp, actors: Set<String>?) throws -> [EventRow] {
+        guard let actors else {
+            return try rows(
+                "SELECT * FROM event WHERE at >= $1 ORDER BY id DESC LIMIT $2", [since.milliseconds, limit],
+                EventRow.init)
+        }
+        let places = (0..<actors.count).map { "$\($0 + 2)" }.joined(separator: ", ")
+        let values = [since.milliseconds] + actors.sorted() + [limit] as [any DatabaseValueConvertible]
+        return try rows(
+            """
+            SELECT * FROM event WHERE at >= $1 AND actor IN (\(places))
+            ORDER BY id DESC LIMIT $\(actors.count + 2)
+            """, StatementArguments(values), EventRow.init)
     }
 }

@@ -30,15 +30,29 @@ extension Transaction: StoreWriting {
 
     func insert(_ instance: InstanceRow) throws {
         try run(
-            "INSERT INTO instance (id, labels, state, enrolled_at, last_seen) VALUES ($1, $2, $3, $4, $5)",
+            """
+            INSERT INTO instance (id, labels, state, cordoned, enrolled_at, last_seen)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            """,
             [
-                instance.id, try text(instance.labels), instance.state.rawValue, instance.enrolledAt.milliseconds,
-                instance.lastSeen?.milliseconds,
+                instance.id, try text(instance.labels), instance.state.rawValue, instance.cordoned ? 1 : 0,
+                instance.enrolledAt.milliseconds, instance.lastSeen?.milliseconds,
             ])
     }
 
     func setLabels(_ labels: [String: String], instance: String) throws {
         try run("UPDATE instance SET labels = $1 WHERE id = $2", [try text(labels), instance])
+    }
+
+    func setCordoned(_ cordoned: Bool, instance: String) throws {
+        try run("UPDATE instance SET cordoned = $1 WHERE id = $2", [cordoned ? 1 : 0, instance])
+    }
+
+    func forget(instance: String) throws {
+        try run("DELETE FROM instance_policy WHERE instance = $1", [instance])
+        try run("DELETE FROM instance_status WHERE instance = $1", [instance])
+        try run("DELETE FROM certificate WHERE instance = $1", [instance])
+        try run("DELETE FROM instance WHERE id = $1", [instance])
     }
 
     func assign(_ rows: [AssignmentRow], instance: String) throws {
