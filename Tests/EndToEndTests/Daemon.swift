@@ -28,7 +28,7 @@ final class Daemon: Sendable {
             if data.isEmpty { handle.readabilityHandler = nil }
             printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
         }
-        try process.run()
+        try withoutBlockedSignals { try process.run() }
         self.pid = process.processIdentifier
         self.process = Mutex(process)
         self.input = input
@@ -62,4 +62,15 @@ final class Daemon: Sendable {
     deinit {
         if isRunning { kill(pid, SIGKILL) }
     }
+}
+
+/// The threads that tests run on block nearly all signals, and a program starts with the mask of the thread that starts
+/// it: without this, whatever runs below would be deaf to SIGTERM, SIGALRM and SIGCHLD.
+private func withoutBlockedSignals<Value>(_ body: () throws -> Value) rethrows -> Value {
+    var none = sigset_t()
+    var before = sigset_t()
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+    return try body()
 }

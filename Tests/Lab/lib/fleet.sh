@@ -44,8 +44,7 @@ start_controller() {
 # start_agent INSTANCE LABEL: a join token, agent.conf, the agent.
 start_agent() {
     local instance=$1 token
-    token=$(natfleet token create --instance "$instance" --label "$2" -o json 2> >(grep "^\$" >&2) |
-        sed -n 's/.*"secret" *: *"\([^"]*\)".*/\1/p') || return
+    token=$(natfleet token create --instance "$instance" --label "$2" 2> >(grep '^\$' >&2)) || return
     on "$instance" bash -ec '
         mkdir -p /etc/natfleet
         umask 077
