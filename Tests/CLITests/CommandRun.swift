@@ -29,6 +29,8 @@ func natfleet(
     input: String = "",
     isTerminal: Bool = false,
     environment: [String: String]? = nil,
+    height: Int? = nil,
+    sleep: @escaping @Sendable (Duration) async throws -> Void = { _ in throw CancellationError() },
     connect: @escaping @Sendable (ClientConfiguration) -> Void = { _ in }
 ) async throws -> CommandRun {
     let folder = try TemporaryFolder()
@@ -40,7 +42,10 @@ func natfleet(
         output: { output.append($0) },
         errors: { errors.append($0) },
         isTerminal: isTerminal,
+        height: { height },
         now: now,
+        clock: { now },
+        sleep: sleep,
         connect: { configuration in
             connect(configuration)
             return fleet

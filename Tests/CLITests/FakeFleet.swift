@@ -31,6 +31,9 @@ final class FakeFleet: FleetClient {
     /// What is stored now.
     var snapshot: State { state.withLock { $0 } }
 
+    /// What somebody else does meanwhile.
+    func change(_ body: (inout State) -> Void) { state.withLock { body(&$0) } }
+
     private func call<Answer: Sendable>(_ body: (inout State) throws -> Answer) throws -> Answer {
         try state.withLock { state in
             if let failure = state.failure { throw failure }

@@ -90,6 +90,76 @@ struct ListingTests {
                 """),
     ]
 
+    static let wide: [Case] = [
+        Case(
+            line: "get i -o wide",
+            output: """
+                ID     HEALTH     STATE      POLICIES              SEEN    AGE   LABELS          AGENT    IPTABLES    ADDRESSES                    CERTIFICATE ENDS
+                i-0a   healthy    current    base@1,web-egress@2   5s      9d    az=a,vpc=prod   0.1.0    <none>      <none>                       <none>
+                i-0b   degraded   refused    web-egress@2          2m      9d    vpc=prod        0.1.0    1.8.9 nft   10.0.0.10,2001:db8:0:1::10   in 20h
+                i-0c   offline    changing   web-egress@2          2h      2d    vpc=prod        0.1.0    <none>      <none>                       <none>
+                i-0d   unknown    waiting    <none>                never   45s   <none>          <none>   <none>      <none>                       <none>
+
+                """),
+        Case(
+            line: "get policy base -o wide",
+            output: """
+                NAME   REVISION   CURRENT   HEALTHY   AGE   PRIORITY   LABELS     NAMED   MASQUERADES   FORWARDS   HASH
+                base   1          1/1       1/1       30d   100        vpc=prod   0       1             1          BASE
+
+                """),
+        Case(
+            line: "token list -o wide",
+            output: """
+                ID   INSTANCE   LABELS          STATE    USES LEFT   ENDS     AGE   CREATED                ENDS AT
+                t1   i-0a       <none>          used     0           8d ago   9d    2025-12-24T03:04:05Z   2025-12-25T03:04:05Z
+                t2   <any>      az=a,vpc=prod   active   3           in 50m   10m   2026-01-02T02:54:05Z   2026-01-02T03:54:05Z
+
+                """),
+        Case(
+            line: "get events --limit 1 -o wide",
+            output: """
+                AGE   KIND             SUBJECT             ACTOR            DETAIL       ID   AT
+                5m    policy.applied   policy/web-egress   operator:admin   revision 2   8    2026-01-02T02:59:05Z
+
+                """),
+        Case(
+            line: "rollout history base -o wide",
+            output: """
+                REVISION   HASH           ACTOR            AGE   MESSAGE   CREATED                FULL HASH
+                1          BASE   operator:admin   30d   <none>    2025-12-03T03:04:05Z   WHOLE
+
+                """),
+        Case(line: "get instances -o name", output: ["a", "b", "c", "d"].map { "instance/i-0\($0)\n" }.joined()),
+        Case(line: "get policies -o name", output: "policy/base\npolicy/web-egress\n"),
+        Case(line: "get tokens -o name", output: "token/t1\ntoken/t2\n"),
+        Case(line: "token list -o name", output: "token/t1\ntoken/t2\n"),
+        Case(line: "get events -o name", output: "event/8\nevent/7\n"),
+        Case(line: "rollout history web-egress -o name", output: "policy/web-egress@2\npolicy/web-egress@1\n"),
+    ]
+
+    @Test(arguments: wide) func printsWideTablesAndNames(_ example: Case) async throws {
+        let run = try await natfleet(example.line, FakeFleet(try exampleFleet()))
+        let hash = try #require(try exampleFleet().revisions["base"]?.first?.hash)
+        let expected = example.output.replacing("BASE", with: hash.prefix(12)).replacing("WHOLE", with: hash)
+        #expect(run == CommandRun(code: 0, output: expected, errors: ""))
+    }
+
+    @Test func showsWhoIsCordoned() async throws {
+        var state = try exampleFleet()
+        state.instances = state.instances.filter { $0.id == "i-0a" }
+        state.instances[0].cordoned = true
+        let run = try await natfleet("get instances", FakeFleet(state))
+        #expect(
+            run.output == """
+                ID     HEALTH    STATE              POLICIES              SEEN   AGE
+                i-0a   healthy   current,cordoned   base@1,web-egress@2   5s     9d
+
+                """)
+        #expect(
+            try await natfleet("describe instance i-0a", FakeFleet(state)).output.contains("current,cordoned\n"))
+    }
+
     @Test(arguments: tables) func printsTablesForPeople(_ example: Case) async throws {
         let run = try await natfleet(example.line, FakeFleet(try exampleFleet()))
         let hashes = try exampleFleet().revisions["web-egress", default: []].map { String($0.hash.prefix(12)) }

@@ -51,8 +51,15 @@ struct UsageTests {
                 + "'instances', 'policies', 'tokens' or 'events'.", help: "natfleet get"),
         Wrong(
             line: "get instances -o xml",
-            message: "the value 'xml' is invalid for '-o <output>'. Please provide one of 'table', 'json' or 'yaml'.",
-            help: "natfleet get"),
+            message:
+                "the value 'xml' is invalid for '-o <output>'. Please provide one of 'table', 'wide', 'name', 'json' "
+                + "or 'yaml'.", help: "natfleet get"),
+        Wrong(
+            line: "get instances -w -o json", message: "--watch shows table, wide or name only", help: "natfleet get"),
+        Wrong(
+            line: "version -o wide",
+            message: "the value 'wide' is invalid for '-o <output>'. Please provide one of 'table', 'json' or 'yaml'.",
+            help: "natfleet version"),
         Wrong(line: "get instances --limit 3", message: "--limit is for events only", help: "natfleet get"),
         Wrong(line: "get events --limit 0", message: "--limit is at least 1", help: "natfleet get"),
         Wrong(line: "get events e1", message: "events have no names", help: "natfleet get"),

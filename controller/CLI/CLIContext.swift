@@ -15,8 +15,14 @@ package struct CLIContext: Sendable {
     package var errors: @Sendable (String) -> Void
     /// Standard output is a terminal, so that colour can be of use.
     package var isTerminal: Bool
+    /// How many lines the terminal has now; nil where that is not known.
+    package var height: @Sendable () -> Int?
     /// Ages are relative to it.
     package var now: Date
+    /// Tells the time to verbs that go on; `now` is when the verb began.
+    package var clock: @Sendable () -> Date
+    /// Waits; throws `CancellationError` when the wait is to be the last.
+    package var sleep: @Sendable (Duration) async throws -> Void
     package var connect: @Sendable (ClientConfiguration) -> any FleetClient
 
     package init(
@@ -25,7 +31,10 @@ package struct CLIContext: Sendable {
         output: @escaping @Sendable (String) -> Void,
         errors: @escaping @Sendable (String) -> Void,
         isTerminal: Bool,
+        height: @escaping @Sendable () -> Int? = { nil },
         now: Date,
+        clock: @escaping @Sendable () -> Date = { Date() },
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
         connect: @escaping @Sendable (ClientConfiguration) -> any FleetClient
     ) {
         self.environment = environment
@@ -33,7 +42,10 @@ package struct CLIContext: Sendable {
         self.output = output
         self.errors = errors
         self.isTerminal = isTerminal
+        self.height = height
         self.now = now
+        self.clock = clock
+        self.sleep = sleep
         self.connect = connect
     }
 
@@ -45,6 +57,10 @@ package struct CLIContext: Sendable {
             output: { FileHandle.standardOutput.write(Data($0.utf8)) },
             errors: { FileHandle.standardError.write(Data($0.utf8)) },
             isTerminal: isatty(STDOUT_FILENO) == 1,
+            height: {
+                var size = winsize()
+                return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_row > 0 ? Int(size.ws_row) : nil
+            },
             now: Date(),
             connect: { RemoteFleet($0) }
         )

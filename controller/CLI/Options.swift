@@ -18,6 +18,11 @@ struct OutputOptions: ParsableArguments {
     var output: OutputFormat = .table
 }
 
+struct ListOutputOptions: ParsableArguments {
+    @Option(name: [.short, .long], help: "Output format: table, wide, name, json or yaml.")
+    var output: ListFormat = .table
+}
+
 extension ArgumentHelp {
     static let policyFiles = ArgumentHelp(
         "Policy file, YAML or JSON; a folder for the policy files in it; - for standard input. Repeatable.",

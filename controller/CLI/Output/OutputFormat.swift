@@ -12,6 +12,17 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case yaml
 }
 
+/// How lists leave: as `OutputFormat`, or in two more ways.
+enum ListFormat: String, CaseIterable, ExpressibleByArgument {
+    case table
+    /// The table with more columns.
+    case wide
+    /// `instance/i-0abc`, a line each, for other programs.
+    case name
+    case json
+    case yaml
+}
+
 extension CLIContext {
     /// Prints `value` in the format asked for: the one place where formats are told apart.
     ///

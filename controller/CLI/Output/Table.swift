@@ -33,12 +33,19 @@ struct Table {
     var head: [String]
     var rows: [[Cell]]
 
+    var widths: [Int] {
+        head.indices.map { column in max(head[column].count, rows.map { $0[column].text.count }.max() ?? 0) }
+    }
+
     func rendered(colour: Bool, indent: String = "") -> String {
-        let lines = [head.map { Cell($0) }] + rows
-        let widths = head.indices.map { column in lines.map { $0[column].text.count }.max() ?? 0 }
-        return lines.map { line in
+        Table.text([head.map { Cell($0) }] + rows, widths: widths, colour: colour, indent: indent)
+    }
+
+    /// Lines below a table that was printed with `widths` before.
+    static func text(_ lines: [[Cell]], widths: [Int], colour: Bool, indent: String = "") -> String {
+        lines.map { line in
             let cells = line.enumerated().map { column, cell in
-                cell.rendered(width: column == head.count - 1 ? 0 : widths[column], colour: colour)
+                cell.rendered(width: column == widths.count - 1 ? 0 : widths[column], colour: colour)
             }
             return indent + cells.joined(separator: "   ") + "\n"
         }.joined()

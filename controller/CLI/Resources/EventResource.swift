@@ -15,6 +15,13 @@ extension Event: Resource {
         [Cell(age(at, now)), Cell(kind), Cell(subject), Cell(actor), Cell(detail)]
     }
 
+    static let wideHead = ["ID", "AT"]
+    static let isLog = true
+
+    func wideCells(_ now: Date) -> [Cell] { [Cell("\(id)"), Cell(at.formatted(.iso8601))] }
+
+    var reference: String { "event/\(id)" }
+
     func description(_ now: Date) -> Description {
         var text = Description()
         text.field("Event", "\(id)")

@@ -17,8 +17,30 @@ extension Instance: Resource {
             desiredLayers.isEmpty
             ? "<none>" : desiredLayers.map { "\($0.policy)@\($0.revision)" }.joined(separator: ",")
         return [
-            Cell(id), health.cell, state, Cell(layers), Cell(age(lastSeen, now)), Cell(age(enrolledAt, now)),
+            Cell(id), health.cell, stateAndCordon, Cell(layers), Cell(age(lastSeen, now)), Cell(age(enrolledAt, now)),
         ]
+    }
+
+    static let wideHead = ["LABELS", "AGENT", "IPTABLES", "ADDRESSES", "CERTIFICATE ENDS"]
+
+    func wideCells(_ now: Date) -> [Cell] {
+        let facts = status?.facts
+        let addresses = facts?.interfaces.flatMap { $0.addresses.map { "\($0.address)" } } ?? []
+        return [
+            Cell(labelText(labels)), Cell(status?.agentVersion ?? "<none>"),
+            Cell(facts.map { "\($0.iptables.version) \($0.iptables.backend.rawValue)" } ?? "<none>"),
+            Cell(addresses.isEmpty ? "<none>" : addresses.joined(separator: ",")),
+            Cell(certificateExpires.map { distance($0, now) } ?? "<none>"),
+        ]
+    }
+
+    var reference: String { "instance/\(id)" }
+
+    /// Every check-in moves `lastSeen`.
+    var watched: Instance {
+        var instance = self
+        instance.lastSeen = nil
+        return instance
     }
 
     /// How what runs stands to what was asked.
@@ -34,11 +56,13 @@ extension Instance: Resource {
         }
     }
 
+    private var stateAndCordon: Cell { cordoned ? Cell("\(state.text),cordoned", state.style) : state }
+
     func description(_ now: Date) -> Description {
         var text = Description()
         text.field("ID", id)
         text.field("Health", health.cell)
-        text.field("State", state)
+        text.field("State", stateAndCordon)
         text.field("Labels", labelText(labels))
         text.field("Enrolled", moment(enrolledAt, now))
         text.field("Last seen", moment(lastSeen, now))

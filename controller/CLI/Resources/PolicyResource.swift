@@ -20,6 +20,19 @@ extension PolicyView: Resource {
         ]
     }
 
+    static let wideHead = ["PRIORITY", "LABELS", "NAMED", "MASQUERADES", "FORWARDS", "HASH"]
+
+    func wideCells(_ now: Date) -> [Cell] {
+        let spec = document.spec
+        return [
+            Cell("\(spec.priority)"), Cell(labelText(spec.selector.matchLabels)),
+            Cell("\(spec.selector.instances.count)"), Cell("\(spec.masquerade.count)"), Cell("\(spec.dnat.count)"),
+            Cell(shortHash(hash)),
+        ]
+    }
+
+    var reference: String { "policy/\(name)" }
+
     private func share(_ part: Int) -> Cell {
         Cell("\(part)/\(instances.count)", instances.isEmpty ? .plain : part == instances.count ? .good : .warning)
     }

@@ -11,7 +11,21 @@ protocol Resource: Encodable {
     /// The order of lists.
     static func precedes(_ left: Self, _ right: Self) -> Bool
     func row(_ now: Date) -> [Cell]
+    /// The columns that `-o wide` adds.
+    static var wideHead: [String] { get }
+    func wideCells(_ now: Date) -> [Cell]
+    /// `instance/i-0abc`: which one it is, among everything.
+    var reference: String { get }
+    /// The same without what changes all the time: a watch tells when this changes.
+    var watched: Self { get }
+    /// A log: new ones come first in lists, old ones never leave.
+    static var isLog: Bool { get }
     func description(_ now: Date) -> Description
+}
+
+extension Resource {
+    var watched: Self { self }
+    static var isLog: Bool { false }
 }
 
 /// Things asked for: a single one by name shows as itself, else as a list.
@@ -34,12 +48,25 @@ struct Selection<Item: Resource>: Encodable {
     }
 }
 
+extension Selection {
+    /// For people.
+    func table(wide: Bool, _ now: Date) -> Table {
+        wide
+            ? Table(head: Item.head + Item.wideHead, rows: items.map { $0.row(now) + $0.wideCells(now) })
+            : Table(head: Item.head, rows: items.map { $0.row(now) })
+    }
+}
+
 extension CLIContext {
-    func list<Item>(_ selection: Selection<Item>, as format: OutputFormat) throws {
+    func list<Item>(_ selection: Selection<Item>, as format: ListFormat) throws {
         if selection.items.isEmpty { note(Item.noneNote) }
-        try write(selection, as: format) {
-            selection.items.isEmpty
-                ? "" : Table(head: Item.head, rows: selection.items.map { $0.row(now) }).rendered(colour: usesColour)
+        switch format {
+        case .json: try write(selection, as: .json) { "" }
+        case .yaml: try write(selection, as: .yaml) { "" }
+        case .name: output(selection.items.map { printable($0.reference) + "\n" }.joined())
+        case .table, .wide:
+            guard !selection.items.isEmpty else { return }
+            output(selection.table(wide: format == .wide, now).rendered(colour: usesColour))
         }
     }
 

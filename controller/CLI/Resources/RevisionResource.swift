@@ -18,6 +18,13 @@ extension RevisionView: Resource {
         ]
     }
 
+    static let wideHead = ["CREATED", "FULL HASH"]
+    static let isLog = true
+
+    func wideCells(_ now: Date) -> [Cell] { [Cell(createdAt.formatted(.iso8601)), Cell(hash)] }
+
+    var reference: String { "policy/\(policy)@\(revision)" }
+
     func description(_ now: Date) -> Description {
         var text = Description()
         text.field("Policy", policy)

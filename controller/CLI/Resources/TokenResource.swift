@@ -19,6 +19,14 @@ extension TokenView: Resource {
         ]
     }
 
+    static let wideHead = ["CREATED", "ENDS AT"]
+
+    func wideCells(_ now: Date) -> [Cell] {
+        [Cell(createdAt.formatted(.iso8601)), Cell(expiresAt.formatted(.iso8601))]
+    }
+
+    var reference: String { "token/\(id)" }
+
     private func state(_ now: Date) -> Cell {
         if revoked { return "revoked" }
         if usesLeft <= 0 { return "used" }

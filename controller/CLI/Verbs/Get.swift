@@ -11,24 +11,39 @@ struct Get: Verb {
         discussion: """
             Examples:
               natfleet get instances
+              natfleet get instances -o wide --watch
               natfleet get policy web-egress -o yaml
               natfleet get events --limit 20
             """
     )
 
     @OptionGroup var query: QueryOptions
+    @Flag(name: [.customShort("w"), .long], help: "Go on showing what changes, until Ctrl-C.")
+    var watch = false
+
     @OptionGroup var connection: ConnectionOptions
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: ListOutputOptions
+
+    func validate() throws {
+        if watch, [.json, .yaml].contains(output.output) {
+            throw ValidationError("--watch shows table, wide or name only")
+        }
+    }
 
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)
-        let format = output.output
         switch query.kind {
-        case .instances: try context.list(try await query.instances(fleet), as: format)
-        case .policies: try context.list(try await query.policies(fleet), as: format)
-        case .tokens: try context.list(try await query.tokens(fleet), as: format)
-        case .events: try context.list(try await query.events(fleet), as: format)
+        case .instances: try await show(context) { try await query.instances(fleet) }
+        case .policies: try await show(context) { try await query.policies(fleet) }
+        case .tokens: try await show(context) { try await query.tokens(fleet) }
+        case .events: try await show(context) { try await query.events(fleet) }
         }
+    }
+
+    private func show<Item>(_ context: CLIContext, _ fetch: () async throws -> Selection<Item>) async throws {
+        guard watch else { return try context.list(try await fetch(), as: output.output) }
+        let title = (["get", query.kind.rawValue] + query.names).joined(separator: " ")
+        try await context.watch(as: output.output, title: printable(title), fetch)
     }
 }
 

@@ -18,7 +18,7 @@ struct RolloutHistory: Verb {
     var policy: [String]
 
     @OptionGroup var connection: ConnectionOptions
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: ListOutputOptions
 
     func validate() throws { _ = try onePolicy(policy) }
 

@@ -14,7 +14,7 @@ struct TokenList: Verb {
     )
 
     @OptionGroup var connection: ConnectionOptions
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: ListOutputOptions
 
     func run(_ context: CLIContext) async throws {
         try context.list(Selection(try await context.fleet(connection).tokens()), as: output.output)
