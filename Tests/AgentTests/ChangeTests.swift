@@ -14,8 +14,8 @@ struct ChangeTests {
     init() throws { host = try FakeHost() }
 
     private func run(_ desired: DesiredState) async throws -> [String] {
-        try await Change(kernel: host.kernel, files: host.files).run(
-            Target(try compile(desired.policy, on: try FakeHost.facts())))
+        var change = Change(kernel: host.kernel, files: host.files)
+        return try await change.run(Target(try compile(desired.policy, on: try FakeHost.facts())))
     }
 
     @Test func turningOnEndsWithForwarding() async throws {
@@ -23,7 +23,7 @@ struct ChangeTests {
         #expect(
             host.touched() == [
                 "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.eth0.send_redirects=0",
-                "net.ipv6.conf.eth0.accept_ra=2", "IPv4 nat", "IPv4 filter", "IPv6 nat", "IPv6 filter",
+                "net.ipv6.conf.eth0.accept_ra=2", "IPv4 nat", "IPv4 filter", "IPv4 nat", "IPv6 nat", "IPv6 filter",
                 "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
             ])
         #expect(host.leaks.isEmpty)

@@ -58,10 +58,15 @@ final class FakeKernel: Kernel {
         do { return try OwnedState(parsing: text) } catch { throw KernelError("\(error)") }
     }
 
-    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) {
+    func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState {
         try check(.rehearse, "unshare")
         var fresh = FakeNetfilter()
-        do { try fresh.restore(text) } catch { throw KernelError("\(error)") }
+        do {
+            try fresh.restore(text)
+            return try OwnedState(parsing: fresh.save())
+        } catch {
+            throw KernelError("\(error)")
+        }
     }
 
     func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
