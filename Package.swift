@@ -97,7 +97,8 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            path: "controller/HTTP"
+            path: "controller/HTTP",
+            resources: [.embedInCode("openapi.yaml")]
         ),
         .executableTarget(
             name: "ControllerMain",
@@ -265,6 +266,7 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
         .testTarget(

@@ -5,6 +5,7 @@ package import FleetAPI
 import FleetModel
 import Logging
 import NATPolicy
+import Synchronization
 
 extension Fleet {
     /// How long the same key may enrol again with the same token without taking another use: the answer got lost.
@@ -75,6 +76,7 @@ extension Fleet {
             return (id, certificate)
         }
         hub.wake([id])
+        tally.withLock { $0.certificates += 1 }
         logger.info("instance enrolled", metadata: ["instance": "\(id)", "serial": "\(certificate.serial)"])
         return IssuedIdentity(instanceID: id, certificate: certificate.pem, ca: authority.bundle)
     }
@@ -99,6 +101,7 @@ extension Fleet {
                     issuedAt: now, expiresAt: Timestamp(certificate.notAfter), joinToken: nil))
             return certificate
         }
+        tally.withLock { $0.certificates += 1 }
         logger.info(
             "certificate renewed", metadata: ["instance": "\(agent.instance)", "serial": "\(certificate.serial)"])
         return IssuedIdentity(instanceID: agent.instance, certificate: certificate.pem, ca: authority.bundle)

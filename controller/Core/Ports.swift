@@ -89,6 +89,9 @@ package protocol CertificateAuthority: Sendable {
     /// PEM, the current one first.
     var bundle: [String] { get }
 
+    /// The end of the current one.
+    var expires: Date { get }
+
     /// - Throws: `FleetError` badRequest.
     func check(csr: String) throws -> CheckedRequest
 
@@ -139,6 +142,9 @@ package struct ServerKeyPair: Hashable, Sendable {
 /// The controller's own certificate, which renews itself.
 package protocol ServerCertificate: Sendable {
     var current: ServerKeyPair { get }
+
+    /// Its end.
+    var expires: Date { get }
 
     /// True when there is a new one; handshakes from now on show it.
     func renewIfDue(now: Date) throws -> Bool

@@ -11,7 +11,6 @@ import Foundation
 import Hummingbird
 import Logging
 import NATPolicy
-import NIOCore
 import PolicyYAML
 import ServiceLifecycle
 import Synchronization
@@ -47,43 +46,36 @@ struct Controller {
     }
 
     /// Serves until SIGTERM or SIGINT.
-    func run(listen: ListenAddress) async throws {
+    ///
+    /// - Parameter metrics: where monitoring is answered; nil for nowhere.
+    func run(listen: ListenAddress, metrics: ListenAddress?) async throws {
         let startup = Startup()
-        let server = try fleetServer(fleet, certificate: certificate, listen: listen, logger: logger) { port in
+        let meter = RequestMeter()
+        let server = try fleetServer(
+            fleet, certificate: certificate, listen: listen, meter: meter, logger: logger
+        ) { port in
             await startup.finish { try await started(port: port, listen: listen) }
+        }
+        var services: [any Service] = [Listener(server: server, address: listen, option: "--listen")]
+        if let metrics {
+            let router = metricsRouter(fleet, certificate: certificate, meter: meter) {
+                startup.isFinished ? await fleet.obstacle() : "starting"
+            }
+            let server = metricsServer(router, listen: metrics, logger: logger) { port in
+                logger.info("metrics on http://\(ListenAddress(host: metrics.host, port: port))/metrics")
+            }
+            services.append(Listener(server: server, address: metrics, option: "--metrics-listen"))
         }
         var quiet = logger
         quiet.logLevel = .warning
         let group = ServiceGroup(
             configuration: .init(
-                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
         startup.group = group
-        do {
-            try await group.run()
-        } catch let error as IOError {
-            throw explain(error, listen)
-        } catch let error as SocketAddressError {
-            throw FleetError(
-                .badRequest, "\(listen.host) is not a name or an address to listen on: \(error)",
-                remedy: "give --listen an address of this machine")
-        }
+        try await group.run()
         try store.close()
         if let error = startup.error { throw error }
         logger.info("stopped")
-    }
-
-    private func explain(_ error: IOError, _ listen: ListenAddress) -> FleetError {
-        switch error.errnoCode {
-        case EADDRINUSE:
-            FleetError(
-                .conflict, "\(listen) is in use",
-                remedy: "stop what listens there, or choose another port with --listen")
-        case EACCES, EADDRNOTAVAIL:
-            FleetError(
-                .forbidden, "\(listen) cannot be listened on: \(String(cString: strerror(error.errnoCode)))",
-                remedy: "choose an address of this machine and a port above 1023 with --listen")
-        default: FleetError(.internal, "\(listen): \(error)")
-        }
     }
 
     private func started(port: Int, listen: ListenAddress) async throws {
@@ -122,6 +114,7 @@ struct Controller {
 private final class Startup: Sendable {
     private struct State {
         var group: ServiceGroup?
+        var isFinished = false
         var error: (any Error)?
     }
 
@@ -132,11 +125,14 @@ private final class Startup: Sendable {
         set { state.withLock { $0.group = newValue } }
     }
 
+    var isFinished: Bool { state.withLock { $0.isFinished } }
+
     var error: (any Error)? { state.withLock { $0.error } }
 
     func finish(_ steps: @Sendable () async throws -> Void) async {
         do {
             try await steps()
+            state.withLock { $0.isFinished = true }
         } catch {
             state.withLock { $0.error = error }
             await group?.triggerGracefulShutdown()

@@ -24,6 +24,12 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Address and port for monitoring, in plain HTTP: /metrics, /live and /ready; `off` for none.",
+            valueName: "addr:port"))
+    var metricsListen = MetricsListen.on(ListenAddress(host: "127.0.0.1", port: 9443))
+
+    @Option(
+        help: ArgumentHelp(
             "Name or address under which agents and operators reach the controller; goes into its certificate. "
                 + "Repeatable.",
             valueName: "name"))
@@ -36,6 +42,6 @@ struct Serve: AsyncParsableCommand {
         let controller = try await Controller.open(
             data: data, names: Names(listen: listen, advertise: advertise.map(\.text)),
             logger: Logger(label: "natfleet"))
-        try await controller.run(listen: listen)
+        try await controller.run(listen: listen, metrics: metricsListen.address)
     }
 }

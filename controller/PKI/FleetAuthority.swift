@@ -56,6 +56,8 @@ package struct FleetAuthority: CertificateAuthority {
         self.bundle = [try certificate.serializeAsPEM().pemString]
     }
 
+    package var expires: Date { certificate.notValidAfter }
+
     /// SHA-256 of the certificate's DER, hexadecimal: what agents are started with.
     package var fingerprint: String {
         get throws { sha256(try certificate.der) }

@@ -55,6 +55,13 @@ package struct SQLiteStore: Store {
         try await explaining { try await pool.write { try body(Transaction(database: $0)) } }
     }
 
+    package var size: StoreSize {
+        func bytes(_ path: String) -> Int {
+            (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
+        }
+        return StoreSize(database: bytes(path), log: bytes("\(path)-wal"))
+    }
+
     /// Empties the WAL into the file and closes it.
     package func close() throws {
         try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
