@@ -61,12 +61,22 @@ final class FleetLab: Sendable {
     }
 
     /// One connection, datagram or ping: what the server says it saw; empty when nothing came back within `seconds`.
+    /// A datagram that is expected to be answered may be lost on a busy machine: use `askAgain` for it.
     func ask(
         _ host: String, _ kind: String, _ address: String, _ port: Int? = nil, seconds: Int = 2
     ) async throws -> String {
         let place = [address] + (port.map { ["\($0)"] } ?? []) + ["\(seconds)"]
         let result = try await runProgram(Self.script, ["ask", name, host, kind] + place)
         return String(result.output.drop(while: \.isNewline).prefix { !$0.isNewline })
+    }
+
+    /// Up to three datagrams or pings, as a resolver would.
+    func askAgain(_ host: String, _ kind: String, _ address: String, _ port: Int? = nil) async throws -> String {
+        for _ in 0..<2 {
+            let answer = try await ask(host, kind, address, port)
+            if !answer.isEmpty { return answer }
+        }
+        return try await ask(host, kind, address, port)
     }
 
     /// Packets with a private source and an outside destination that left an instance, by family.
