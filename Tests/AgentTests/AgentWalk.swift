@@ -31,8 +31,9 @@ struct AgentWalk {
     private var old: [Int] = []
     private var generator: SeededGenerator
     private var ran: String?
+    private var failed: DesiredState?
+    private var outcomes = 0
     private var unheard: Outcome?
-    private var isFinishing = false
     private(set) var faults: [String] = []
     private(set) var seen: Set<String> = []
 
@@ -85,15 +86,18 @@ struct AgentWalk {
         }
     }
 
+    /// - Parameter desired: nil for a reconciliation, which may try again what failed before.
     private mutating func finish(_ desired: DesiredState?, _ fails: Bool) {
-        guard let desired else {
+        guard let desired = desired ?? (Bool.random(using: &generator) ? failed : nil) else {
             var status = machine.status
             if fails { status.conditions = status.conditions.isEmpty ? [Condition(.rulesMissing, "gone")] : [] }
             return send(.worked(WorkReport(status: status)))
         }
         if !fails { ran = desired.hash }
+        failed = fails ? desired : nil
+        outcomes += 1
         let outcome = Outcome(
-            hash: desired.hash, result: fails ? .failed : .applied, detail: "\(old.count)",
+            hash: desired.hash, result: fails ? .failed : .applied, detail: "\(outcomes)",
             at: Date(timeIntervalSince1970: 0))
         unheard = outcome
         send(.worked(WorkReport(status: Self.status(fails ? .failed : .applied, ran), outcome: outcome)))
