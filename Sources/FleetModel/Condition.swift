@@ -25,12 +25,6 @@ package struct ConditionKind: Hashable, Sendable {
     package static let notPersisted = ConditionKind(
         code: "not-persisted", severity: .critical,
         remedy: "make the state folder of the agent writable; until then a reboot loses the rules")
-    package static let rulesMissing = ConditionKind(
-        code: "rules-missing", severity: .critical,
-        remedy: "find who changed natfleet's chains; the agent puts them back")
-    package static let forwardingOff = ConditionKind(
-        code: "forwarding-off", severity: .critical,
-        remedy: "find who turned forwarding off; the agent turns it on again")
     package static let layersConflict = ConditionKind(
         code: "layers-conflict", severity: .critical,
         remedy: "change one of the policies named; the instance keeps what it had")
@@ -42,7 +36,7 @@ package struct ConditionKind: Hashable, Sendable {
         remedy: "give the interface its address or route back; the rules stay as they were")
 
     package static let catalogue: [ConditionKind] = [
-        .policyRefused, .applyFailed, .notPersisted, .rulesMissing, .forwardingOff, .layersConflict, .twoBackEnds,
+        .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
         .factsLost,
     ]
 

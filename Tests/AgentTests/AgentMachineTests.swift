@@ -74,7 +74,7 @@ struct AgentMachineTests {
         _ = machine.handle(report(.idle, nil), unit: 0.5)
         #expect(machine.handle(.ticked(renewalIsDue: false), unit: 0.5) == [.reconcile])
         var sick = idle
-        sick.conditions = [Condition(.rulesMissing, "chain is gone")]
+        sick.conditions = [Condition(.notPersisted, "chain is gone")]
         let actions = machine.handle(.worked(WorkReport(status: sick)), unit: 0.5)
         #expect(actions.first == .cancelCheckIn(number: number))
         #expect(try #require(checkIns(actions).first).request.status.conditions.count == 1)

@@ -90,7 +90,7 @@ struct AgentWalk {
     private mutating func finish(_ desired: DesiredState?, _ fails: Bool) {
         guard let desired = desired ?? (Bool.random(using: &generator) ? failed : nil) else {
             var status = machine.status
-            if fails { status.conditions = status.conditions.isEmpty ? [Condition(.rulesMissing, "gone")] : [] }
+            if fails { status.conditions = status.conditions.isEmpty ? [Condition(.notPersisted, "gone")] : [] }
             return send(.worked(WorkReport(status: status)))
         }
         if !fails { ran = desired.hash }

@@ -77,7 +77,7 @@ struct MetricsTests {
                 "natfleet_instances{health=\"offline\"} 0", "natfleet_instances_cordoned 1",
                 "natfleet_instances_with_condition{condition=\"facts-lost\"} 1",
                 "natfleet_instances_with_condition{condition=\"other\"} 1",
-                "natfleet_instances_with_condition{condition=\"rules-missing\"} 0", "natfleet_policies 1",
+                "natfleet_instances_with_condition{condition=\"not-persisted\"} 0", "natfleet_policies 1",
                 "natfleet_policy_changes_total 1", "natfleet_checkins_total 2", "natfleet_checkins_held 0",
                 "natfleet_outcomes_total{result=\"applied\"} 1", "natfleet_outcomes_total{result=\"failed\"} 0",
                 "natfleet_certificates_issued_total 2", requests + "\"/v1/instances\",code=\"200\"} 1",

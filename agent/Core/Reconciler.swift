@@ -24,10 +24,13 @@ package actor Reconciler {
     private struct Refusal {
         var desired: DesiredState
         var facts: HostFacts?
+        var reason: String
         var isFailure: Bool
         /// Reconciliations to let pass before a failed change is tried again: doubles with each failure, up to 32.
         var pause: Int
         var skipped = 0
+
+        var condition: Condition { Condition(isFailure ? .applyFailed : .policyRefused, reason) }
     }
 
     private let kernel: any Kernel
@@ -61,10 +64,11 @@ package actor Reconciler {
         } catch {
             (result, detail) = (error.isFailure ? .failed : .refused, error.reason)
             let pause = refusal?.desired.hash == desired.hash ? min((refusal?.pause ?? 1) * 2, 32) : 1
-            refusal = Refusal(desired: desired, facts: error.facts, isFailure: error.isFailure, pause: pause)
+            refusal = Refusal(
+                desired: desired, facts: error.facts, reason: detail, isFailure: error.isFailure, pause: pause)
             log.warning("policy not applied", metadata: ["hash": "\(desired.hash)", "reason": "\(detail)"])
         }
-        conditions.append(refusal.map { Condition($0.isFailure ? .applyFailed : .policyRefused, detail) })
+        conditions.append(refusal?.condition)
         report(result == .applied ? .applied : result == .failed ? .failed : .refused, conditions)
         return WorkReport(
             status: status, outcome: Outcome(hash: desired.hash, result: result, detail: detail, at: Date()))
@@ -75,20 +79,18 @@ package actor Reconciler {
         await loadOnce()
         if let refusal, await isWorthAnotherTry(refusal) { return await apply(refusal.desired) }
         guard let applied else { return WorkReport(status: status) }
-        var conditions = status.conditions.filter {
-            $0.code == ConditionKind.policyRefused.code || $0.code == ConditionKind.applyFailed.code
-        }
-        .map(Optional.some)
+        var conditions = [refusal?.condition]
         do throws(Rejection) {
             _ = try await adopt(applied.desired, keeping: applied.facts, conditions: &conditions)
         } catch {
-            conditions.append(Condition(error.kind ?? (error.isFailure ? .rulesMissing : .factsLost), error.reason))
+            conditions.append(Condition(error.kind ?? (error.isFailure ? .applyFailed : .factsLost), error.reason))
         }
         report(refusal == nil ? .applied : status.phase, conditions)
         return WorkReport(status: status)
     }
 
-    /// Puts back what is on disk, for boot: no facts, no compilation, no controller.
+    /// Puts back what is on disk, for boot, under the facts of then: no network, no controller. `applied.json` alone
+    /// decides: a crash may lie between it and the rules beside it, which are for people.
     /// - Returns: false when that failed; the reason is logged.
     package func restore() async -> Bool {
         await loadOnce()
@@ -99,15 +101,8 @@ package actor Reconciler {
         }
         do {
             let compiled = try compile(applied.desired.policy, on: applied.facts)
-            var target = Target(compiled)
-            for (family, file) in [(IPFamily.ipv4, StateFile.rulesIPv4), (.ipv6, .rulesIPv6)] {
-                guard let bytes = try files.read(file) else { continue }
-                let text = String(decoding: bytes, as: UTF8.self)
-                target.rules[family] = try OwnedState(parsing: text)
-                target.text[family] = text
-            }
             var change = Change(kernel: kernel, files: files)
-            _ = try await change.run(target)
+            _ = try await change.run(Target(compiled))
             log.notice("restored", metadata: ["hash": "\(applied.desired.hash)"])
             return true
         } catch {
