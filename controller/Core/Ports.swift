@@ -56,6 +56,23 @@ package struct AgentIdentity: Hashable, Sendable {
     var actor: String { "instance:\(instance)" }
 }
 
+/// A certificate of the fleet's authority, in its time, as a peer showed it.
+package struct VerifiedPeer: Hashable, Sendable {
+    package var agent: AgentIdentity
+    /// SHA-256 of its public key (X9.63 form), lower-case hexadecimal.
+    package var keyHash: String
+    /// When the authority made it, to the second.
+    package var issuedAt: Date
+    package var expiresAt: Date
+
+    package init(agent: AgentIdentity, keyHash: String, issuedAt: Date, expiresAt: Date) {
+        self.agent = agent
+        self.keyHash = keyHash
+        self.issuedAt = issuedAt
+        self.expiresAt = expiresAt
+    }
+}
+
 /// A signing request that was checked: the signature holds, the key is a P-256 one. What else the request asks for is
 /// ignored.
 package struct CheckedRequest: Hashable, Sendable {
@@ -102,7 +119,7 @@ package protocol CertificateAuthority: Sendable {
     /// of bans and revocation.
     ///
     /// - Throws: `FleetError` unauthorized.
-    func verify(peer certificate: [UInt8], now: Date) throws -> AgentIdentity
+    func verify(peer certificate: [UInt8], now: Date) throws -> VerifiedPeer
 }
 
 /// Reads policy documents out of files: what is valid, and all that is wrong, a policy that occurs twice included.

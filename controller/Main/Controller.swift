@@ -18,6 +18,10 @@ import UnixSignals
 
 /// Everything that one controller process is made of.
 struct Controller {
+    static let defaultData = "/var/lib/natfleet"
+    /// Files in the data folder.
+    static let database = "natfleet.db"
+    static let authorityFile = FleetAuthority.file
     private static let clientConfiguration = "admin.yaml"
 
     let folder: DataFolder
@@ -31,7 +35,7 @@ struct Controller {
     /// - Throws: `FleetError` with what to do when the data folder, the database or the authority cannot be used.
     static func open(data: String, names: Names, logger: Logger) async throws -> Controller {
         let folder = try DataFolder(data)
-        let store = try SQLiteStore(path: folder.path(of: "natfleet.db"))
+        let store = try SQLiteStore(path: folder.path(of: database))
         let authority = try FleetAuthority(in: folder, now: Date())
         let certificate = try ServerIdentity(authority, names: names.certificate, in: folder, now: Date())
         let fleet = Fleet(store: store, authority: authority, reader: read, logger: logger)

@@ -17,7 +17,7 @@ struct Serve: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("Folder for everything that the controller keeps.", valueName: "dir"),
         completion: .directory)
-    var data = "/var/lib/natfleet"
+    var data = Controller.defaultData
 
     @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "addr:port"))
     var listen = ListenAddress(host: "127.0.0.1", port: 8443)

@@ -68,6 +68,28 @@ package struct SQLiteStore: Store {
         try pool.close()
     }
 
+    /// Copies the database at a path, which another process may write to meanwhile, as it stood at one moment. Writers
+    /// don't wait.
+    ///
+    /// - Throws: `FleetError`, as `init` does.
+    package static func copy(_ path: String, to target: String) throws {
+        do {
+            var configuration = Configuration()
+            configuration.label = "natfleet backup"
+            configuration.readonly = true
+            configuration.busyMode = .timeout(30)
+            let source = try DatabaseQueue(path: path, configuration: configuration)
+            try source.inDatabase { try $0.execute(sql: "VACUUM INTO $1", arguments: [target]) }
+            try source.close()
+            let copy = try DatabaseQueue(path: target, configuration: configuration)
+            let fault = try copy.inDatabase { try String.fetchOne($0, sql: "PRAGMA integrity_check(1)") }
+            guard fault == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: fault) }
+            try copy.close()
+        } catch let error as DatabaseError {
+            throw explain(error, path: path)
+        }
+    }
+
     /// What the writer promises, as SQLite tells it: journal mode, and 2 for FULL.
     package func durability() throws -> (journal: String, synchronous: Int) {
         try pool.writeWithoutTransaction { database in
