@@ -50,6 +50,51 @@ struct CompileTransitionTests {
         #expect(moves > 200)
     }
 
+    /// Around the number at which the tree begins, with ranges that cross its borders: every port after every step.
+    @Test func noStepBetweenChainAndTreeRefusesOrMisleads() throws {
+        var random = SeededGenerator(seed: 4_321)
+        let facts = try CompileFixtures.single(vpc: ["10.0.0.0/16"])
+        func forwards() throws -> [PortForward] {
+            try CompileFixtures.randomForwards(
+                Int.random(in: 12...22, using: &random), .tcp, from: 7_980, spread: 4, using: &random)
+        }
+        for round in 0..<24 {
+            let first = try forwards()
+            var second = try forwards()
+            if round % 2 == 0 {
+                second = first.filter { _ in Int.random(in: 0...5, using: &random) > 0 }
+                for index in second.indices where Int.random(in: 0...3, using: &random) == 0 {
+                    second[index].to = try Endpoint("10.0.1.9:\(second[index].to.ports)")
+                }
+            }
+            let states = try [first, second].map { forwards in
+                let policy = CompileFixtures.policy([try CompileFixtures.egress()], forwards)
+                return try compile(policy, on: facts).ruleset.ipv4.ownedState
+            }
+            let last = Int((first + second).map(\.port.last).max() ?? 8_000)
+            let packets = try stride(from: 7_980, through: last, by: 3).map { port in
+                try PacketTracer.Packet(
+                    from: port % 2 == 0 ? "198.51.100.7" : "10.0.1.5", to: "10.0.0.1", .tcp(UInt16(port)), in: "eth0")
+            }
+            let ends = try states.map { state in
+                let tracer = try PacketTracer(state, on: facts)
+                return try packets.map { try tracer.trace($0) }
+            }
+            var kernel = FakeNetfilter()
+            try kernel.restore(renderRestore(states[0]))
+            for (number, step) in plan(from: states[0], to: states[1]).steps.enumerated() {
+                try kernel.restore(step.text)
+                let tracer = try PacketTracer(OwnedState(parsing: kernel.save()), on: facts)
+                for (index, packet) in packets.enumerated() {
+                    let between = try tracer.trace(packet)
+                    let problem = problem(before: ends[0][index], between: between, after: ends[1][index])
+                    #expect(problem == nil, "round \(round), step \(number), \(packet.payload): \(between)")
+                }
+            }
+            #expect(try OwnedState(parsing: kernel.save()) == states[1], "round \(round)")
+        }
+    }
+
     private func problem(
         before: PacketTracer.Outcome, between: PacketTracer.Outcome, after: PacketTracer.Outcome
     ) -> String? {

@@ -122,7 +122,7 @@ package struct PacketTracer: Sendable {
     }
 
     private func walk(_ chain: String, _ table: Table, _ connection: Connection) throws -> TracedTarget? {
-        for rule in chains[table]?[chain] ?? [] where try rule.matches(connection) {
+        for rule in chains[table]?[chain] ?? [] where rule.matches(connection) {
             switch try rule.target(for: connection) {
             case .jump(let next):
                 if let verdict = try walk(next, table, connection) { return verdict }

@@ -32,12 +32,17 @@ package func runProgram(
     input: String = "",
     timeout: Duration = .seconds(60)
 ) async throws -> ProgramResult {
-    try await withThrowingTaskGroup(of: ProgramResult.self) { group in
+    // Not a pipe: swift-subprocess does not survive a program that ends before it has read a long input.
+    let file = FileManager.default.temporaryDirectory.appending(path: "natfleet-input-\(UUID().uuidString)")
+    try Data(input.utf8).write(to: file)
+    defer { try? FileManager.default.removeItem(at: file) }
+    return try await withThrowingTaskGroup(of: ProgramResult.self) { group in
         group.addTask {
+            let standardInput = try FileDescriptor.open(FilePath(file.path()), .readOnly)
             let result = try await run(
                 .path(FilePath(path)),
                 arguments: Arguments(arguments),
-                input: .string(input),
+                input: .fileDescriptor(standardInput, closeAfterSpawningProcess: true),
                 output: .string(limit: 16 << 20),
                 error: .string(limit: 1 << 20)
             )
@@ -66,7 +71,11 @@ package enum KernelSuite {
     package static func canRun(_ programs: [String]) async -> Bool {
         if isRequired { return true }
         guard programs.allSatisfy(FileManager.default.isExecutableFile(atPath:)) else { return false }
-        let probe = try? await runProgram("/usr/bin/unshare", ["--map-root-user", "--net", "--mount", "/bin/true"])
+        let probe = try? await runProgram("/usr/bin/unshare", unshare + ["/bin/true"])
         return probe?.succeeded ?? false
     }
+
+    /// For network and mounts of one's own. Root stays what it is: in a user namespace the kernel bounds what a socket
+    /// may send at once, and thousands of nft rules are more.
+    package static var unshare: [String] { (getuid() == 0 ? [] : ["--map-root-user"]) + ["--net", "--mount"] }
 }

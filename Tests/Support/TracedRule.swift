@@ -19,8 +19,22 @@ struct UnknownSyntax: Error, CustomStringConvertible {
 
 /// One line of rules, read word by word.
 struct TracedRule: Sendable {
+    private enum Condition {
+        case source(CIDR)
+        case destination(CIDR)
+        case inInterface(String)
+        case outInterface(String)
+        case transport(String)
+        case port(PortRange)
+        case states([String])
+        case originalDestination(IPAddress)
+        case originalPort(PortRange)
+        /// An ICMPv6 type: no traced packet has one.
+        case never
+    }
+
     private let line: String
-    private var conditions: [(isInverted: Bool, option: String, value: String)] = []
+    private var conditions: [(isInverted: Bool, condition: Condition)] = []
     private var targetWords: [String] = []
     private var isGoTo = false
 
@@ -31,11 +45,6 @@ struct TracedRule: Sendable {
         while let word = words.popFirst() {
             switch word {
             case "!": isInverted = true
-            case "-s", "-d", "-i", "-o", "-p", "--dport", "--icmpv6-type", "--ctstate", "--ctorigdst",
-                "--ctorigdstport":
-                guard let value = words.popFirst() else { throw UnknownSyntax(description: line) }
-                conditions.append((isInverted, word, value))
-                isInverted = false
             case "-m":
                 guard let name = words.popFirst(), ["tcp", "udp", "icmp6", "conntrack", "comment"].contains(name) else {
                     throw UnknownSyntax(description: line)
@@ -45,37 +54,55 @@ struct TracedRule: Sendable {
                 isGoTo = word == "-g"
                 targetWords = Array(words)
                 words = []
-            default: throw UnknownSyntax(description: "\(word) in \(line)")
+            default:
+                guard let value = words.popFirst() else { throw UnknownSyntax(description: line) }
+                conditions.append((isInverted, try Self.condition(word, value, line)))
+                isInverted = false
             }
         }
     }
 
-    func matches(_ connection: Connection) throws -> Bool {
-        try conditions.allSatisfy { try matches($0.option, $0.value, connection) != $0.isInverted }
+    private static func condition(_ option: String, _ value: String, _ line: String) throws -> Condition {
+        switch option {
+        case "-s": .source(try CIDR(value))
+        case "-d": .destination(try CIDR(value))
+        case "-i": .inInterface(value)
+        case "-o": .outInterface(value)
+        case "-p": .transport(value)
+        case "--dport": .port(try ports(value))
+        case "--ctstate": .states(value.split(separator: ",").map(String.init))
+        case "--ctorigdst": .originalDestination(try IPAddress(value))
+        case "--ctorigdstport": .originalPort(try ports(value))
+        case "--icmpv6-type": .never
+        default: throw UnknownSyntax(description: "\(option) in \(line)")
+        }
     }
 
-    private func matches(_ option: String, _ value: String, _ connection: Connection) throws -> Bool {
-        switch option {
-        case "-s": return try CIDR(value).contains(connection.source)
-        case "-d": return try CIDR(value).contains(connection.destination)
-        case "-i": return value == connection.inInterface
-        case "-o": return value == connection.outInterface
-        case "-p":
+    func matches(_ connection: Connection) -> Bool {
+        conditions.allSatisfy { matches($0.condition, connection) != $0.isInverted }
+    }
+
+    private func matches(_ condition: Condition, _ connection: Connection) -> Bool {
+        switch condition {
+        case .source(let network): return network.contains(connection.source)
+        case .destination(let network): return network.contains(connection.destination)
+        case .inInterface(let name): return name == connection.inInterface
+        case .outInterface(let name): return name == connection.outInterface
+        case .transport(let name):
             switch connection.payload {
-            case .tcp: return value == "tcp"
-            case .udp: return value == "udp"
-            case .icmp: return value == "icmp" || value == "ipv6-icmp"
+            case .tcp: return name == "tcp"
+            case .udp: return name == "udp"
+            case .icmp: return name == "icmp" || name == "ipv6-icmp"
             }
-        case "--dport": return try ports(value).contains(connection.port ?? 0)
-        case "--ctstate":
-            let states = value.split(separator: ",").map(String.init)
+        case .port(let ports): return ports.contains(connection.port ?? 0)
+        case .states(let states):
             return states.contains(connection.state) || (connection.isTurned && states.contains("DNAT"))
         // A packet of no connection has no original destination.
-        case "--ctorigdst":
-            return try connection.state != "INVALID" && IPAddress(value) == connection.originalDestination
-        case "--ctorigdstport":
-            return try connection.state != "INVALID" && ports(value).contains(connection.originalPort ?? 0)
-        default: throw UnknownSyntax(description: "\(option) in \(line)")
+        case .originalDestination(let address):
+            return connection.state != "INVALID" && address == connection.originalDestination
+        case .originalPort(let ports):
+            return connection.state != "INVALID" && ports.contains(connection.originalPort ?? 0)
+        case .never: return false
         }
     }
 
@@ -110,7 +137,7 @@ struct TracedRule: Sendable {
         return .dnat(target.address, port: target.ports.first + (port - base))
     }
 
-    private func ports(_ text: String) throws -> PortRange {
+    private static func ports(_ text: String) throws -> PortRange {
         try PortRange(text.split(separator: ":").joined(separator: "-"))
     }
 }
