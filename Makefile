@@ -15,9 +15,11 @@ LAB := Tests/Lab/lab
 RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker --gc-sections
 BIN := .build/release
 SWIFT_FILES := find Package.swift Sources controller agent Tests -name '*.swift' -print0
-SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest)
+SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest \
+	Tests/Package/run Tests/Bench/run deploy/debian/*.p*)
+PACKAGES := .build/packages
 
-.PHONY: help setup build demo test lint fmt check imports agent controller lab lab-down install \
+.PHONY: help setup build demo test test-package bench lint fmt check imports agent controller lab lab-down man deb release-deb debug-deb install \
 	install-controller install-agent clean
 
 help: ## this list
@@ -35,6 +37,16 @@ demo: build ## the whole story in a lab of network namespaces (root); KEEP=1 lea
 
 test: build ## all tests; as root also those in the kernel and in labs
 	@CONFIG=$(CONFIG) scripts/test
+
+test-package: $(CONFIG)-deb ## the packages in Debian booted with systemd, up to a translated packet (root); CONFIG=release for those of `make deb`
+	@scripts/setup package
+	@Tests/Package/run $(PACKAGES)/$(CONFIG)
+
+bench: setup ## figures beside those of plain tools (root); from the debug build unless CONFIG=release
+	@scripts/setup bench
+	swift build -c $(CONFIG) --product natfleet-agent
+	swift build -c $(CONFIG) --product natfleet
+	@Tests/Bench/run .build/$(CONFIG)
 
 lint: ## strict swift-format, and shellcheck where it is installed
 	$(SWIFT_FILES) | xargs -0 swift format lint --strict --parallel
@@ -64,6 +76,20 @@ lab: setup ## a lab by hand (root): a VPC in network namespaces, called `hand`
 
 lab-down: ## end the lab `hand`
 	@$(LAB) down hand
+
+man: ## manual pages from the help of the built programs, in .build/packages/man
+	@if [ -x scripts/man ]; then scripts/man .build/$(or $(MAN_OF),$(CONFIG)) $(PACKAGES)/man; \
+	else echo "man: no scripts/man here, no pages made"; fi
+
+deb: release-deb ## Debian packages of both programs, in .build/packages/release
+
+release-deb: agent controller
+	@$(MAKE) --no-print-directory man MAN_OF=release
+	@scripts/make-deb $(BIN) $(PACKAGES)/release $(PACKAGES)/man
+
+# These run only where the toolchain's libraries are: for the test of packages.
+debug-deb: build
+	@scripts/make-deb .build/debug $(PACKAGES)/debug $(PACKAGES)/man
 
 install: install-controller install-agent ## install both programs with their units, enable nothing
 

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: natfleet contributors
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # work, name, lab: of whoever sources this
+#
+# Debian machines with a systemd of their own (systemd-nspawn) in the network of a lab's host.
+
+cache=${NATFLEET_CACHE:-/var/cache/natfleet}
+base=$cache/debian-12-$(dpkg --print-architecture)
+mirror=${NATFLEET_MIRROR:-http://deb.debian.org/debian}
+declare -A machine_pid=() launcher_pid=()
+
+# base_machine: the clean Debian, made where it is not there yet.
+base_machine() {
+    mkdir -p "$cache/archives/partial"
+    [ ! -d "$base" ] || return 0
+    rm -rf "$base.new"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new" "$mirror" \
+        >"$work/debootstrap.log" 2>&1 || { tail -n 5 "$work/debootstrap.log"; return 1; }
+    mv "$base.new" "$base"
+}
+
+# download PACKAGE…: what they need of the distribution; the machines themselves have no way to a mirror.
+download() {
+    (
+        mount_root download
+        mount --bind "$cache/archives" "$work/download/var/cache/apt/archives"
+        mount -t proc proc "$work/download/proc"
+        cp "$@" "$work/download/tmp"
+        cp /etc/resolv.conf "$work/download/etc/resolv.conf"
+        # A user of apt's own could not write to the bound folder.
+        chroot "$work/download" sh -ec '
+            apt-get -qq update
+            apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb'
+    )
+    umount -R "$work/download"
+}
+
+# mount_root MACHINE: its root, a layer over the clean one that keeps what the machine writes.
+mount_root() {
+    mkdir -p "$work/$1" "$work/$1.upper" "$work/$1.work"
+    mountpoint -q "$work/$1" ||
+        mount -t overlay -o "lowerdir=$base,upperdir=$work/$1.upper,workdir=$work/$1.work" overlay "$work/$1"
+}
+
+# boot MACHINE: as the host of that name in the lab; returns when systemd has come up.
+boot() {
+    local deadline=$((SECONDS + 60)) runtime options=()
+    mount_root "$1"
+    printf '%s\n' "$1" >"$work/$1/etc/hostname"
+    "$lab" exec "$name" "$1" -- cat /etc/hosts >"$work/$1/etc/hosts"
+    # A debug build takes the toolchain's libraries.
+    for runtime in $(ldd .build/debug/natfleet-agent 2>/dev/null | sed -n 's|.* => \(.*\)/libswiftCore\.so .*|\1|p'); do
+        options+=("--bind-ro=$runtime")
+    done
+    # As with --private-network, which would give it a network of its own.
+    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --directory="$work/$1" --machine="$1" --boot --register=no --keep-unit \
+        --network-namespace-path="/proc/$("$lab" pid "$name" "$1")/ns/net" --resolv-conf=off --capability=CAP_NET_ADMIN \
+        --bind="$cache/archives:/var/cache/apt/archives" "${options[@]}" \
+        </dev/null >"$work/$1.log" 2>&1 &
+    launcher_pid[$1]=$!
+    until machine_pid[$1]=$(pgrep -P "${launcher_pid[$1]}") &&
+        in_machine "$1" systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
+        if ((SECONDS >= deadline)); then
+            tail -n 20 "$work/$1.log"
+            echo "$1 does not boot"
+            return 1
+        fi
+        sleep 0.3
+    done
+    printf 'ok  %s has booted\n' "$1"
+}
+
+in_machine() {
+    local machine=$1
+    shift
+    nsenter --all -t "${machine_pid[$machine]}" -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
+        DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# install_package MACHINE PACKAGE
+install_package() {
+    cp "$2" "$work/$1/root"
+    in_machine "$1" apt-get -qq --yes --no-install-recommends install "/root/${2##*/}" \
+        >"$work/$1.apt" 2>&1 || { tail -n 20 "$work/$1.apt"; return 1; }
+}
+
+# halt MACHINE: an orderly shutdown.
+halt() {
+    in_machine "$1" systemctl poweroff >/dev/null 2>&1 || true
+    wait "${launcher_pid[$1]}" || true
+    unset "machine_pid[$1]" "launcher_pid[$1]"
+}
+
+end_all() {
+    local machine
+    for machine in "${!launcher_pid[@]}"; do
+        kill -KILL "${launcher_pid[$machine]}" 2>/dev/null || true
+        wait "${launcher_pid[$machine]}" 2>/dev/null || true
+    done
+    "$lab" down "$name" >/dev/null 2>&1 || true
+    for machine in download controller nat-a; do
+        umount -R "$work/$machine" 2>/dev/null || true
+    done
+}
