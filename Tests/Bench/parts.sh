@@ -202,7 +202,7 @@ bench_idle() {
         sleep 60
         ticks "$pid" | awk -v before="$before" -v hz="$(getconf CLK_TCK)" -v count="$count" \
             -v resident="$(on nat-a awk '$1 == "Rss:" { print $2 / 1024 }' "/proc/$pid/smaps_rollup")" \
-            -v private="$(on nat-a awk '/^Private/ { n += $2 } END { print n / 1024 }' "/proc/$pid/smaps_rollup")" '{
+            -v private="$(on nat-a awk '$1 == "Private_Dirty:" { print $2 / 1024 }' "/proc/$pid/smaps_rollup")" '{
                 printf "%-24s %12.1f %12.1f %14d %10.2f\n", count " port forwards", resident, private, $1 - before,
                     ($1 - before) / hz / 60 * 100 }'
     done
