@@ -138,8 +138,9 @@ struct CompileManyTests {
 
     /// 10.0.0.202 and 10.0.5.41 have the same tag.
     @Test func addressesWithTheSameTagKeepChainsOfTheirOwn() throws {
-        let facts = try CompileFixtures.single()
+        var facts = try CompileFixtures.single()
         let addresses = ["10.0.0.202", "10.0.5.41"]
+        facts.interfaces[0].addresses += try addresses.map { .init(try IPAddress($0), prefixLength: 16) }
         let groups = try addresses.enumerated().map { number, address in
             try (8001...8020).map {
                 try CompileFixtures.forward(

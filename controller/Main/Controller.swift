@@ -111,6 +111,7 @@ struct Controller {
                    NATFLEET_CONTROLLER=\(url)
                    NATFLEET_CA_HASH=\(try authority.fingerprint)
                    NATFLEET_JOIN_TOKEN=the token of step 2
+                   NATFLEET_VPC_CIDRS=the networks of the VPC, for policies with sources: vpc
               4. For the fleet: natfleet apply -f policy.yaml
 
 
