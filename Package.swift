@@ -64,6 +64,7 @@ let package = Package(
                 "NATPolicy",
                 "NetAddress",
                 "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
@@ -143,6 +144,11 @@ let package = Package(
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             path: "controller/Store"
+        ),
+        .target(
+            name: "PolicyImport",
+            dependencies: ["NATPolicy", "NetAddress"],
+            path: "controller/Import"
         ),
         .target(
             name: "PolicyYAML",
@@ -238,6 +244,8 @@ let package = Package(
                 "HTTPSClient",
                 "NATPolicy",
                 "NetAddress",
+                "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

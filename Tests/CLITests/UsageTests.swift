@@ -84,6 +84,17 @@ struct UsageTests {
         Wrong(
             line: "render -f x", message: "missing expected argument '--facts <file>'", help: "natfleet render"),
         Wrong(
+            line: "import --name web x", message: "say who it is for: --label KEY=VALUE, or --instance ID",
+            help: "natfleet import"),
+        Wrong(
+            line: "import --name a/b --label a=b x", message: "'a/b' is not a name for a policy",
+            help: "natfleet import"),
+        Wrong(
+            line: "import --name a --instance i/ x", message: "'i/' is not an instance id", help: "natfleet import"),
+        Wrong(
+            line: "import --name a --label a=% x", message: "'a=%' is not a label that a policy can select by",
+            help: "natfleet import"),
+        Wrong(
             line: "render -f x --facts y --family ipv4 -o json", message: "--family is for the text output only",
             help: "natfleet render"),
     ])
@@ -96,7 +107,7 @@ struct UsageTests {
 
     static let verbs = [
         "", "apply", "delete", "get", "describe", "rollout", "rollout history", "rollout undo", "token",
-        "token create", "token list", "token revoke", "render", "version",
+        "token create", "token list", "token revoke", "render", "import", "version",
     ]
 
     @Test(arguments: verbs) func helpsWithAnExample(_ verb: String) async throws {

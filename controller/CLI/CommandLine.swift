@@ -27,7 +27,7 @@ extension CommandConfiguration {
                   natfleet get instances
                   natfleet rollout undo web-egress
 
-                Exit codes: 0 done, 2 usage, 3 not found, 4 conflict, 5 denied, 6 unreachable or timed out.
+                Exit codes: 0 done, 1 differences, 2 usage, 3 not found, 4 conflict, 5 denied, 6 unreachable or timed out.
                 """,
             version: "natfleet \(NatfleetVersion.current)",
             subcommands: extra + operatorCommands
@@ -37,7 +37,7 @@ extension CommandConfiguration {
 
 /// The verbs of an operator, in the order of the help text.
 package let operatorCommands: [any ParsableCommand.Type] = [
-    Apply.self, Delete.self, Get.self, Describe.self, Rollout.self, Token.self, Render.self, Version.self,
+    Apply.self, Delete.self, Get.self, Describe.self, Rollout.self, Token.self, Render.self, Import.self, Version.self,
 ]
 
 /// A command that runs in a `CLIContext` instead of the process.
