@@ -98,7 +98,8 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            path: "controller/HTTP"
+            path: "controller/HTTP",
+            resources: [.embedInCode("openapi.yaml")]
         ),
         .executableTarget(
             name: "ControllerMain",
@@ -273,6 +274,7 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
         .testTarget(

@@ -52,7 +52,7 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
 
 /// How the last try to run a desired hash ended.
 package struct Outcome: Codable, Hashable, Sendable {
-    package enum Result: String, Codable, Hashable, Sendable {
+    package enum Result: String, Codable, CaseIterable, Hashable, Sendable {
         case applied
         case refused
         case failed
@@ -74,7 +74,7 @@ package struct Outcome: Codable, Hashable, Sendable {
 
 /// One NAT instance as the controller knows it.
 package struct Instance: Codable, Hashable, Sendable {
-    package enum Health: String, Codable, Hashable, Sendable {
+    package enum Health: String, Codable, CaseIterable, Hashable, Sendable {
         /// Never checked in since it enrolled.
         case unknown
         case healthy

@@ -20,10 +20,10 @@ struct LiveServer: Sendable {
     let group: ServiceGroup
 
     static func with(
-        limits: BodyLimits = BodyLimits(), certificateMade: Date = Date(),
+        limits: BodyLimits = BodyLimits(), certificateMade: Date = Date(), path: String = temporaryPath(),
         _ body: @escaping @Sendable (LiveServer) async throws -> Void
     ) async throws {
-        try await TestFleet.with { test in
+        try await TestFleet.with(path: path) { test in
             let identity = try ServerIdentity(
                 test.authority, names: ["localhost", "127.0.0.1"], in: test.folder, now: certificateMade)
             let ports = AsyncStream<Int>.makeStream()

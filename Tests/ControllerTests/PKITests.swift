@@ -30,13 +30,15 @@ struct PKITests {
         #expect(try certificate.extensions.basicConstraints == .notCertificateAuthority)
         #expect(certificate.notValidAfter.timeIntervalSince(now) == 86_400)
         #expect(!certificate.subject.description.contains("somebody else"))
-        let agent = try authority.verify(peer: bytes, now: now)
-        #expect(agent.instance == "i-1")
+        let peer = try authority.verify(peer: bytes, now: now)
+        #expect(peer.agent.instance == "i-1")
+        #expect(peer.issuedAt == now && peer.expiresAt == certificate.notValidAfter)
     }
 
     @Test func serialsDoNotRepeat() throws {
         let authority = try FleetAuthority.make(now: now)
-        let serials = try (0..<50).map { _ in try authority.verify(peer: try issue(authority, at: now), now: now).serial
+        let serials = try (0..<50).map { _ in
+            try authority.verify(peer: try issue(authority, at: now), now: now).agent.serial
         }
         #expect(Set(serials).count == 50)
     }

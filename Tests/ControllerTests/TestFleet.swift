@@ -46,10 +46,11 @@ final class TestFleet: Sendable {
 
     /// Runs a test with a fleet whose folder goes afterwards.
     static func with(
+        path: String = temporaryPath(),
         sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
         _ body: (TestFleet) async throws -> Void
     ) async throws {
-        let test = try TestFleet(sleep: sleep)
+        let test = try TestFleet(path: path, sleep: sleep)
         defer { try? FileManager.default.removeItem(atPath: test.path) }
         try await body(test)
     }

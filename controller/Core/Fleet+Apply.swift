@@ -6,6 +6,7 @@ import FleetModel
 import Logging
 import NATPolicy
 import NetAddress
+import Synchronization
 
 extension Fleet {
     /// Stores all documents of all files, or none; members move to the new revisions at once.
@@ -105,6 +106,7 @@ extension Fleet {
             try body(&move)
             return try move.finish(event: kind)
         }
+        tally.withLock { $0.policyChanges += changes.count { $0.action != .unchanged } }
         hub.wake(Set(changes.filter { $0.action != .unchanged }.flatMap(\.instances)))
         for change in changes where change.action != .unchanged {
             logger.info(

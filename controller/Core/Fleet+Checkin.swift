@@ -20,6 +20,7 @@ extension Fleet {
         var ticket = hub.arrive(id)
         let now = self.now
         seen.withLock { $0[id] = now }
+        tally.withLock { $0.checkins += 1 }
         try await record(request, from: agent)
 
         let deadline = ContinuousClock.now + .seconds(min(max(request.wait, 0), Self.longestHold))
@@ -83,6 +84,7 @@ extension Fleet {
                     at: now, actor: agent.actor, kind: "instance.\(news.result.rawValue)", subject: "instance/\(id)",
                     detail: "\(news.hash.prefix(12)): \(news.detail)"))
         }
+        if let news { tally.withLock { $0.outcomes[news.result, default: 0] += 1 } }
         logger.info(
             "instance reports",
             metadata: [

@@ -5,6 +5,7 @@ package import FleetAPI
 import FleetModel
 import Logging
 import NATPolicy
+import Synchronization
 
 extension Fleet {
     /// How long the same key may enrol again with the same token without taking another use: the answer got lost.
@@ -45,8 +46,10 @@ extension Fleet {
                     throw Self.refusal(of: token, now: now)
                 }
             }
-            let labels = token.labels.merging(claims) { granted, _ in granted }
+            var labels = token.labels.merging(claims) { granted, _ in granted }
             if let instance = try store.instance(id) {
+                // What operators set outlives the machine's identity; what the machine claimed does not.
+                labels.merge(instance.labels.filter { !$0.key.hasPrefix("agent/") }) { granted, _ in granted }
                 guard instance.state == .active else {
                     throw FleetError(.forbidden, "instance \(id) is \(instance.state.rawValue)")
                 }
@@ -75,6 +78,7 @@ extension Fleet {
             return (id, certificate)
         }
         hub.wake([id])
+        tally.withLock { $0.certificates += 1 }
         logger.info("instance enrolled", metadata: ["instance": "\(id)", "serial": "\(certificate.serial)"])
         return IssuedIdentity(instanceID: id, certificate: certificate.pem, ca: authority.bundle)
     }
@@ -99,6 +103,7 @@ extension Fleet {
                     issuedAt: now, expiresAt: Timestamp(certificate.notAfter), joinToken: nil))
             return certificate
         }
+        tally.withLock { $0.certificates += 1 }
         logger.info(
             "certificate renewed", metadata: ["instance": "\(agent.instance)", "serial": "\(certificate.serial)"])
         return IssuedIdentity(instanceID: agent.instance, certificate: certificate.pem, ca: authority.bundle)

@@ -10,8 +10,12 @@ extension Fleet {
     ///
     /// - Throws: `FleetError` unauthorized.
     package func authenticate(certificate: [UInt8]) async throws -> AgentIdentity {
-        let agent = try authority.verify(peer: certificate, now: surroundings.now())
-        let state = try await store.read { store in try Self.check(agent, in: store) }
+        let peer = try authority.verify(peer: certificate, now: surroundings.now())
+        let agent = peer.agent
+        let state = try await store.read { store in
+            try Self.isNewerThanTheStore(peer, in: store) ? nil : try Self.check(agent, in: store)
+        }
+        guard let state else { return try await readmit(peer) }
         guard state == .pending else { return agent }
         try await store.write { store in
             // Another connection may have been first, or a later renewal may have replaced it.
@@ -21,6 +25,42 @@ extension Fleet {
             }
             try store.setState(.active, serial: agent.serial)
         }
+        return agent
+    }
+
+    /// True after the database was restored from a backup, for a certificate that was issued since: nobody but this
+    /// authority makes one, and it never hands one out before its row is stored. A forgotten instance is not readmitted,
+    /// nor is a certificate that is older than one that the store knows.
+    private static func isNewerThanTheStore(_ peer: VerifiedPeer, in store: any StoreReading) throws -> Bool {
+        guard try store.certificate(serial: peer.agent.serial) == nil,
+            try store.instance(peer.agent.instance)?.state == .active
+        else { return false }
+        let issued = Timestamp(peer.issuedAt)
+        return try store.certificates(instance: peer.agent.instance).allSatisfy { $0.issuedAt < issued }
+    }
+
+    /// Takes a certificate that is newer than the store in; those before it end.
+    private func readmit(_ peer: VerifiedPeer) async throws -> AgentIdentity {
+        let agent = peer.agent
+        let now = self.now
+        try await store.write { store in
+            guard try Self.isNewerThanTheStore(peer, in: store) else {
+                _ = try Self.check(agent, in: store)
+                return
+            }
+            for old in try store.certificates(instance: agent.instance) where [.active, .pending].contains(old.state) {
+                try store.setState(.superseded, serial: old.serial)
+            }
+            try store.insert(
+                CertificateRow(
+                    serial: agent.serial, instance: agent.instance, keyHash: peer.keyHash, state: .active,
+                    issuedAt: Timestamp(peer.issuedAt), expiresAt: Timestamp(peer.expiresAt), joinToken: nil))
+            try store.append(
+                NewEvent(
+                    at: now, actor: "controller", kind: "instance.readmitted", subject: "instance/\(agent.instance)",
+                    detail: "certificate \(agent.serial) was issued after the backup that was restored"))
+        }
+        logger.notice("instance readmitted", metadata: ["instance": "\(agent.instance)", "serial": "\(agent.serial)"])
         return agent
     }
 

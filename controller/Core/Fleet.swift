@@ -30,6 +30,7 @@ package final class Fleet: Sendable {
     let logger: Logger
     let layers = LayerCache()
     package let hub: Hub
+    let tally = Mutex(Tally())
     let seen = Mutex<[String: Timestamp]>([:])
     /// The conflict that an instance was last told of, so that it hears of each once at once.
     let toldHold = Mutex<[String: String]>([:])

@@ -56,6 +56,23 @@ package struct AgentIdentity: Hashable, Sendable {
     var actor: String { "instance:\(instance)" }
 }
 
+/// A certificate of the fleet's authority, in its time, as a peer showed it.
+package struct VerifiedPeer: Hashable, Sendable {
+    package var agent: AgentIdentity
+    /// SHA-256 of its public key (X9.63 form), lower-case hexadecimal.
+    package var keyHash: String
+    /// When the authority made it, to the second.
+    package var issuedAt: Date
+    package var expiresAt: Date
+
+    package init(agent: AgentIdentity, keyHash: String, issuedAt: Date, expiresAt: Date) {
+        self.agent = agent
+        self.keyHash = keyHash
+        self.issuedAt = issuedAt
+        self.expiresAt = expiresAt
+    }
+}
+
 /// A signing request that was checked: the signature holds, the key is a P-256 one. What else the request asks for is
 /// ignored.
 package struct CheckedRequest: Hashable, Sendable {
@@ -89,6 +106,9 @@ package protocol CertificateAuthority: Sendable {
     /// PEM, the current one first.
     var bundle: [String] { get }
 
+    /// The end of the current one.
+    var expires: Date { get }
+
     /// - Throws: `FleetError` badRequest.
     func check(csr: String) throws -> CheckedRequest
 
@@ -99,7 +119,7 @@ package protocol CertificateAuthority: Sendable {
     /// of bans and revocation.
     ///
     /// - Throws: `FleetError` unauthorized.
-    func verify(peer certificate: [UInt8], now: Date) throws -> AgentIdentity
+    func verify(peer certificate: [UInt8], now: Date) throws -> VerifiedPeer
 }
 
 /// Reads policy documents out of files: what is valid, and all that is wrong, a policy that occurs twice included.
@@ -139,6 +159,9 @@ package struct ServerKeyPair: Hashable, Sendable {
 /// The controller's own certificate, which renews itself.
 package protocol ServerCertificate: Sendable {
     var current: ServerKeyPair { get }
+
+    /// Its end.
+    var expires: Date { get }
 
     /// True when there is a new one; handshakes from now on show it.
     func renewIfDue(now: Date) throws -> Bool

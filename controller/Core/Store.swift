@@ -10,6 +10,19 @@ package protocol Store: Sendable {
     func read<Value: Sendable>(_ body: @escaping @Sendable (any StoreReading) throws -> Value) async throws -> Value
     /// One transaction, alone.
     func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreWriting) throws -> Value) async throws -> Value
+    var size: StoreSize { get }
+}
+
+/// What the state takes on disk, in bytes.
+package struct StoreSize: Hashable, Sendable {
+    package var database: Int
+    /// Written and not merged into the database yet.
+    package var log: Int
+
+    package init(database: Int, log: Int) {
+        self.database = database
+        self.log = log
+    }
 }
 
 /// What can be asked inside a transaction. Lists come ordered by name or id unless it says otherwise.

@@ -33,7 +33,7 @@ package struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 ///   - started: called once with the port that was bound.
 package func fleetServer(
     _ fleet: Fleet, certificate: any ServerCertificate, listen: ListenAddress, limits: BodyLimits = BodyLimits(),
-    renewalInterval: Duration = .seconds(3600), logger: Logger,
+    renewalInterval: Duration = .seconds(3600), meter: RequestMeter = RequestMeter(), logger: Logger,
     started: @escaping @Sendable (Int) async -> Void = { _ in }
 ) throws -> some ApplicationProtocol {
     let tls = try ServerTLS(certificate)
@@ -41,7 +41,7 @@ package func fleetServer(
     var quiet = logger
     quiet.logLevel = max(logger.logLevel, .warning)
     return Application(
-        router: fleetRouter(fleet, limits: limits, peerCertificate: peerCertificateOfTLS),
+        router: fleetRouter(fleet, limits: limits, meter: meter, peerCertificate: peerCertificateOfTLS),
         server: try .tls(
             .http1(configuration: .init(idleTimeout: .seconds(75))),
             configuration: TLSChannelConfiguration(

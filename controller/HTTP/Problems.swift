@@ -3,7 +3,7 @@
 
 import ControllerCore
 import FleetAPI
-import FleetModel
+package import FleetModel
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -22,7 +22,7 @@ struct Problems: RouterMiddleware {
             return try respond(
                 Problem(faults.error, status: 422, diagnostics: faults.diagnostics), to: request, context)
         } catch let error as FleetError {
-            return try respond(Problem(error, status: status(of: error.code)), to: request, context)
+            return try respond(Problem(error, status: error.code.httpStatus), to: request, context)
         } catch let error as HTTPError where error.status == .notFound {
             return try missing(request, context)
         } catch let error as any HTTPResponseError {
@@ -71,9 +71,12 @@ struct Problems: RouterMiddleware {
             status: HTTPResponse.Status(code: problem.status), headers: headers,
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: try WireJSON.encode(problem))))
     }
+}
 
-    private func status(of code: ErrorCode) -> Int {
-        switch code {
+extension ErrorCode {
+    /// The one place that knows HTTP's names for what went wrong; docs/errors.md repeats them.
+    package var httpStatus: Int {
+        switch self {
         case .badRequest: 400
         case .unauthorized: 401
         case .forbidden: 403

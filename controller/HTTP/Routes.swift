@@ -30,39 +30,53 @@ package struct BodyLimits: Hashable, Sendable {
 struct Route: Sendable {
     let key: RouteKey
     let access: Access
-    let handler: @Sendable (Request, FleetContext) async throws -> any Encodable & Sendable
+    let handler: @Sendable (Request, FleetContext) async throws -> Response
 
+    /// A call that answers JSON.
     init(
         _ method: HTTPRequest.Method, _ path: String, _ access: Access,
         _ handler: @escaping @Sendable (Request, FleetContext) async throws -> any Encodable & Sendable
     ) {
         self.key = RouteKey(method: method, path: path)
         self.access = access
-        self.handler = handler
+        self.handler = { request, context in
+            try answer(WireJSON.encode(try await handler(request, context)), type: "application/json")
+        }
+    }
+
+    /// A document that anyone may read.
+    init(_ path: String, type: String, _ bytes: [UInt8]) {
+        self.key = RouteKey(method: .get, path: path)
+        self.access = .anyone
+        self.handler = { _, _ in answer(bytes, type: type) }
     }
 }
 
 /// Routes of everything under `/v1`, behind the gate, with problem documents around all of it.
 package func fleetRouter(
-    _ fleet: Fleet, limits: BodyLimits = BodyLimits(), peerCertificate: @escaping PeerCertificate
+    _ fleet: Fleet, limits: BodyLimits = BodyLimits(), meter: RequestMeter = RequestMeter(),
+    peerCertificate: @escaping PeerCertificate
 ) -> Router<FleetContext> {
-    let routes = agentRoutes(fleet, limits) + operatorRoutes(fleet, limits)
+    let routes =
+        agentRoutes(fleet, limits) + operatorRoutes(fleet, limits)
+        + [Route(Endpoints.openAPI, type: "application/yaml", PackageResources.openapi_yaml)]
     let router = Router(context: FleetContext.self)
     let access = Dictionary(uniqueKeysWithValues: routes.map { ($0.key, $0.access) })
+    router.middlewares.add(Metering(meter: meter))
     router.middlewares.add(Problems(routes: routes.map(\.key)))
     router.middlewares.add(Gate(fleet: fleet, access: access, peerCertificate: peerCertificate))
     for route in routes {
         router.on(RouterPath(route.key.path), method: route.key.method) { request, context in
-            try json(try await route.handler(request, context))
+            try await route.handler(request, context)
         }
     }
     return router
 }
 
-private func json(_ value: any Encodable) throws -> Response {
+private func answer(_ bytes: some Sequence<UInt8>, type: String) -> Response {
     Response(
-        status: .ok, headers: [.contentType: "application/json", .cacheControl: "no-store"],
-        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try WireJSON.encode(value))))
+        status: .ok, headers: [.contentType: type, .cacheControl: "no-store"],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
 }
 
 private func agentRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {

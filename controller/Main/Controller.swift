@@ -11,7 +11,6 @@ import Foundation
 import Hummingbird
 import Logging
 import NATPolicy
-import NIOCore
 import PolicyYAML
 import ServiceLifecycle
 import Synchronization
@@ -19,6 +18,10 @@ import UnixSignals
 
 /// Everything that one controller process is made of.
 struct Controller {
+    static let defaultData = "/var/lib/natfleet"
+    /// Files in the data folder.
+    static let database = "natfleet.db"
+    static let authorityFile = FleetAuthority.file
     private static let clientConfiguration = "admin.yaml"
 
     let folder: DataFolder
@@ -32,7 +35,7 @@ struct Controller {
     /// - Throws: `FleetError` with what to do when the data folder, the database or the authority cannot be used.
     static func open(data: String, names: Names, logger: Logger) async throws -> Controller {
         let folder = try DataFolder(data)
-        let store = try SQLiteStore(path: folder.path(of: "natfleet.db"))
+        let store = try SQLiteStore(path: folder.path(of: database))
         let authority = try FleetAuthority(in: folder, now: Date())
         let certificate = try ServerIdentity(authority, names: names.certificate, in: folder, now: Date())
         let fleet = Fleet(store: store, authority: authority, reader: read, logger: logger)
@@ -47,43 +50,41 @@ struct Controller {
     }
 
     /// Serves until SIGTERM or SIGINT.
-    func run(listen: ListenAddress) async throws {
+    ///
+    /// - Parameter metrics: where monitoring is answered; nil for nowhere.
+    func run(listen: ListenAddress, metrics: ListenAddress?) async throws {
         let startup = Startup()
-        let server = try fleetServer(fleet, certificate: certificate, listen: listen, logger: logger) { port in
+        let meter = RequestMeter()
+        // What the first start says and makes comes when everything listens.
+        let monitoring = AsyncStream<Void>.makeStream()
+        if metrics == nil { monitoring.continuation.yield() }
+        let server = try fleetServer(
+            fleet, certificate: certificate, listen: listen, meter: meter, logger: logger
+        ) { port in
+            guard await monitoring.stream.first(where: { true }) != nil else { return }
             await startup.finish { try await started(port: port, listen: listen) }
+        }
+        var services: [any Service] = [Listener(server: server, address: listen, option: "--listen")]
+        if let metrics {
+            let router = metricsRouter(fleet, certificate: certificate, meter: meter) {
+                startup.isFinished ? await fleet.obstacle() : "starting"
+            }
+            let server = metricsServer(router, listen: metrics, logger: logger) { port in
+                monitoring.continuation.yield()
+                logger.info("metrics on http://\(ListenAddress(host: metrics.host, port: port))/metrics")
+            }
+            services.append(Listener(server: server, address: metrics, option: "--metrics-listen"))
         }
         var quiet = logger
         quiet.logLevel = .warning
         let group = ServiceGroup(
             configuration: .init(
-                services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+                services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
         startup.group = group
-        do {
-            try await group.run()
-        } catch let error as IOError {
-            throw explain(error, listen)
-        } catch let error as SocketAddressError {
-            throw FleetError(
-                .badRequest, "\(listen.host) is not a name or an address to listen on: \(error)",
-                remedy: "give --listen an address of this machine")
-        }
+        try await group.run()
         try store.close()
         if let error = startup.error { throw error }
         logger.info("stopped")
-    }
-
-    private func explain(_ error: IOError, _ listen: ListenAddress) -> FleetError {
-        switch error.errnoCode {
-        case EADDRINUSE:
-            FleetError(
-                .conflict, "\(listen) is in use",
-                remedy: "stop what listens there, or choose another port with --listen")
-        case EACCES, EADDRNOTAVAIL:
-            FleetError(
-                .forbidden, "\(listen) cannot be listened on: \(String(cString: strerror(error.errnoCode)))",
-                remedy: "choose an address of this machine and a port above 1023 with --listen")
-        default: FleetError(.internal, "\(listen): \(error)")
-        }
     }
 
     private func started(port: Int, listen: ListenAddress) async throws {
@@ -122,6 +123,7 @@ struct Controller {
 private final class Startup: Sendable {
     private struct State {
         var group: ServiceGroup?
+        var isFinished = false
         var error: (any Error)?
     }
 
@@ -132,11 +134,14 @@ private final class Startup: Sendable {
         set { state.withLock { $0.group = newValue } }
     }
 
+    var isFinished: Bool { state.withLock { $0.isFinished } }
+
     var error: (any Error)? { state.withLock { $0.error } }
 
     func finish(_ steps: @Sendable () async throws -> Void) async {
         do {
             try await steps()
+            state.withLock { $0.isFinished = true }
         } catch {
             state.withLock { $0.error = error }
             await group?.triggerGracefulShutdown()

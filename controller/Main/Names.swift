@@ -67,3 +67,26 @@ extension ListenAddress: ExpressibleByArgument {
 
     var defaultValueDescription: String { description }
 }
+
+/// Where monitoring is answered, if at all.
+enum MetricsListen: ExpressibleByArgument {
+    case off
+    case on(ListenAddress)
+
+    init?(argument: String) {
+        if argument.isEmpty || argument == "off" {
+            self = .off
+        } else if let address = ListenAddress(argument: argument) {
+            self = .on(address)
+        } else {
+            return nil
+        }
+    }
+
+    var address: ListenAddress? {
+        guard case .on(let address) = self else { return nil }
+        return address
+    }
+
+    var defaultValueDescription: String { address?.description ?? "off" }
+}

@@ -7,7 +7,7 @@ import Foundation
 
 /// `natfleet`: the controller and its command line.
 struct Natfleet: ParsableCommand {
-    static let configuration = CommandConfiguration.natfleet(extra: [Serve.self])
+    static let configuration = CommandConfiguration.natfleet(extra: [Serve.self, Backup.self])
 }
 
 @main

@@ -17,10 +17,16 @@ struct Serve: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("Folder for everything that the controller keeps.", valueName: "dir"),
         completion: .directory)
-    var data = "/var/lib/natfleet"
+    var data = Controller.defaultData
 
     @Option(help: ArgumentHelp("Address and port to listen on; port 0 takes a free one.", valueName: "addr:port"))
     var listen = ListenAddress(host: "127.0.0.1", port: 8443)
+
+    @Option(
+        help: ArgumentHelp(
+            "Address and port for monitoring, in plain HTTP: /metrics, /live and /ready; `off` for none.",
+            valueName: "addr:port"))
+    var metricsListen = MetricsListen.on(ListenAddress(host: "127.0.0.1", port: 9443))
 
     @Option(
         help: ArgumentHelp(
@@ -36,6 +42,6 @@ struct Serve: AsyncParsableCommand {
         let controller = try await Controller.open(
             data: data, names: Names(listen: listen, advertise: advertise.map(\.text)),
             logger: Logger(label: "natfleet"))
-        try await controller.run(listen: listen)
+        try await controller.run(listen: listen, metrics: metricsListen.address)
     }
 }

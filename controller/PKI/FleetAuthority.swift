@@ -21,7 +21,8 @@ package import X509
 /// signature and a few comparisons; whether the serial is still accepted is the store's business.
 /// Threading: a value; nothing changes after init.
 package struct FleetAuthority: CertificateAuthority {
-    static let file = "pki/ca.pem"
+    /// Of key and certificate, in the data folder.
+    package static let file = "pki/ca.pem"
     private static let lifetime: TimeInterval = 10 * 365 * 86_400
     private static let clientLifetime: TimeInterval = 86_400
     /// Clocks of agents may be behind.
@@ -55,6 +56,8 @@ package struct FleetAuthority: CertificateAuthority {
         self.certificate = certificate
         self.bundle = [try certificate.serializeAsPEM().pemString]
     }
+
+    package var expires: Date { certificate.notValidAfter }
 
     /// SHA-256 of the certificate's DER, hexadecimal: what agents are started with.
     package var fingerprint: String {
@@ -108,7 +111,7 @@ package struct FleetAuthority: CertificateAuthority {
             notBefore: issued.notValidBefore, notAfter: issued.notValidAfter)
     }
 
-    package func verify(peer bytes: [UInt8], now: Date) throws -> AgentIdentity {
+    package func verify(peer bytes: [UInt8], now: Date) throws -> VerifiedPeer {
         func refused(_ message: String) -> FleetError {
             FleetError(.unauthorized, message, remedy: "enrol the machine again with a new join token")
         }
@@ -125,7 +128,13 @@ package struct FleetAuthority: CertificateAuthority {
         guard let names = try? peer.extensions.subjectAlternativeNames, names.count == 1,
             case .uniformResourceIdentifier(let text)? = names.first, let uri = InstanceURI(text: text)
         else { throw refused("the client certificate names no instance") }
-        return AgentIdentity(instance: uri.instance, serial: peer.serialNumber.hexadecimal)
+        guard let key = P256.Signing.PublicKey(peer.publicKey) else {
+            throw refused("the client's key is no P-256 one")
+        }
+        return VerifiedPeer(
+            agent: AgentIdentity(instance: uri.instance, serial: peer.serialNumber.hexadecimal),
+            keyHash: sha256(key.x963Representation), issuedAt: peer.notValidBefore.addingTimeInterval(Self.backdating),
+            expiresAt: peer.notValidAfter)
     }
 
     var keyIdentifier: ArraySlice<UInt8>? {

@@ -48,6 +48,8 @@ package final class ServerIdentity: ServerCertificate {
 
     package var current: ServerKeyPair { state.withLock { $0.pair } }
 
+    package var expires: Date { state.withLock { $0.end } }
+
     package func renewIfDue(now: Date) throws -> Bool {
         guard state.withLock({ $0.end.timeIntervalSince(now) < Self.remainder }) else { return false }
         let made = try Self.make(authority, names, in: folder, now: now)

@@ -55,10 +55,39 @@ package struct SQLiteStore: Store {
         try await explaining { try await pool.write { try body(Transaction(database: $0)) } }
     }
 
+    package var size: StoreSize {
+        func bytes(_ path: String) -> Int {
+            (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
+        }
+        return StoreSize(database: bytes(path), log: bytes("\(path)-wal"))
+    }
+
     /// Empties the WAL into the file and closes it.
     package func close() throws {
         try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
         try pool.close()
+    }
+
+    /// Copies the database at a path, which another process may write to meanwhile, as it stood at one moment. Writers
+    /// don't wait.
+    ///
+    /// - Throws: `FleetError`, as `init` does.
+    package static func copy(_ path: String, to target: String) throws {
+        do {
+            var configuration = Configuration()
+            configuration.label = "natfleet backup"
+            configuration.readonly = true
+            configuration.busyMode = .timeout(30)
+            let source = try DatabaseQueue(path: path, configuration: configuration)
+            try source.inDatabase { try $0.execute(sql: "VACUUM INTO $1", arguments: [target]) }
+            try source.close()
+            let copy = try DatabaseQueue(path: target, configuration: configuration)
+            let fault = try copy.inDatabase { try String.fetchOne($0, sql: "PRAGMA integrity_check(1)") }
+            guard fault == "ok" else { throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: fault) }
+            try copy.close()
+        } catch let error as DatabaseError {
+            throw explain(error, path: path)
+        }
     }
 
     /// What the writer promises, as SQLite tells it: journal mode, and 2 for FULL.
