@@ -64,8 +64,10 @@ let package = Package(
                 "NATPolicy",
                 "NetAddress",
                 "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Yams", package: "Yams"),
             ],
             path: "controller/CLI"
@@ -144,6 +146,11 @@ let package = Package(
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             path: "controller/Store"
+        ),
+        .target(
+            name: "PolicyImport",
+            dependencies: ["NATPolicy", "NetAddress"],
+            path: "controller/Import"
         ),
         .target(
             name: "PolicyYAML",
@@ -239,9 +246,12 @@ let package = Package(
                 "HTTPSClient",
                 "NATPolicy",
                 "NetAddress",
+                "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
         .testTarget(

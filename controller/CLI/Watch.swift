@@ -7,11 +7,21 @@ internal import Foundation
 extension CLIContext {
     private static var interval: Duration { .seconds(2) }
 
+    /// Lists what `fetch` gives, once or for as long as the process runs.
+    func show<Item>(
+        watch: Bool, as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>
+    ) async throws {
+        guard watch else { return try list(try await fetch(), as: format) }
+        try await self.watch(as: format, title: printable(title), fetch)
+    }
+
     /// Shows what `fetch` gives, again and again until the process is ended: a terminal is repainted, anything else gets
     /// the rows that changed, below one another. Once it has begun, a controller that does not answer is no end.
     ///
     /// - Throws: what the first `fetch` throws.
-    func watch<Item>(as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>) async throws {
+    private func watch<Item>(as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>)
+        async throws
+    {
         var log = WatchLog<Item>(format: format)
         var trouble: String?
         var shown: Selection<Item>?
