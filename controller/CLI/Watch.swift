@@ -77,7 +77,8 @@ extension CLIContext {
 /// What a watch has told on something that is no terminal.
 private struct WatchLog<Item: Resource> {
     let format: ListFormat
-    /// By reference: the row at one and the same moment, so that the passing of time is no change.
+    /// By reference: the row as of long ago, when all that happened since has the same age, so that neither the passing of
+    /// time nor a check-in is a change.
     private var told: [String: [String]] = [:]
     private var widths: [Int]?
 
@@ -88,7 +89,7 @@ private struct WatchLog<Item: Resource> {
         var news: [Item] = []
         var present: Set<String> = []
         for item in items {
-            let row = item.watched.row(.distantPast) + item.watched.wideCells(.distantPast)
+            let row = item.row(.distantPast) + item.wideCells(.distantPast)
             let text = row.map(\.text)
             present.insert(item.reference)
             if told.updateValue(text, forKey: item.reference) != text { news.append(item) }
