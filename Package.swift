@@ -179,6 +179,7 @@ let package = Package(
             name: "AgentDataplane",
             dependencies: [
                 "AgentCore",
+                "CGlibcCompat",
                 "FleetModel",
                 "NATPolicy",
                 "NetAddress",
