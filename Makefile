@@ -78,8 +78,8 @@ lab-down: ## end the lab `hand`
 	@$(LAB) down hand
 
 man: ## manual pages from the help of the built programs, in .build/packages/man
-	@if [ -x scripts/man ]; then scripts/man .build/$(or $(MAN_OF),$(CONFIG)) $(PACKAGES)/man; \
-	else echo "man: no scripts/man here, no pages made"; fi
+	@for program in natfleet natfleet-agent; do \
+		scripts/man .build/$(or $(MAN_OF),$(CONFIG))/$$program $(PACKAGES)/man; done
 
 deb: release-deb ## Debian packages of both programs, in .build/packages/release
 
@@ -89,6 +89,7 @@ release-deb: agent controller
 
 # These run only where the toolchain's libraries are: for the test of packages.
 debug-deb: build
+	@$(MAKE) --no-print-directory man MAN_OF=debug
 	@scripts/make-deb .build/debug $(PACKAGES)/debug $(PACKAGES)/man
 
 install: install-controller install-agent ## install both programs with their units, enable nothing

@@ -64,8 +64,10 @@ let package = Package(
                 "NATPolicy",
                 "NetAddress",
                 "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Yams", package: "Yams"),
             ],
             path: "controller/CLI"
@@ -146,6 +148,11 @@ let package = Package(
             path: "controller/Store"
         ),
         .target(
+            name: "PolicyImport",
+            dependencies: ["NATPolicy", "NetAddress"],
+            path: "controller/Import"
+        ),
+        .target(
             name: "PolicyYAML",
             dependencies: [
                 "NATPolicy",
@@ -172,6 +179,7 @@ let package = Package(
             name: "AgentDataplane",
             dependencies: [
                 "AgentCore",
+                "CGlibcCompat",
                 "FleetModel",
                 "NATPolicy",
                 "NetAddress",
@@ -239,9 +247,12 @@ let package = Package(
                 "HTTPSClient",
                 "NATPolicy",
                 "NetAddress",
+                "Netfilter",
+                "PolicyImport",
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Yams", package: "Yams"),
             ]
         ),
         .testTarget(

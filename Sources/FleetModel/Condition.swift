@@ -35,9 +35,13 @@ package struct ConditionKind: Hashable, Sendable {
         code: "facts-lost", severity: .warning,
         remedy: "give the interface its address or route back; the rules stay as they were")
 
+    package static let familyHeldBack = ConditionKind(
+        code: "family-held-back", severity: .warning,
+        remedy: "give the host a default route of that family, or take the family out of spec.forwarding")
+
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
-        .factsLost,
+        .factsLost, .familyHeldBack,
     ]
 
     package init(code: String, severity: Severity, remedy: String) {

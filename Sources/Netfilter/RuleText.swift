@@ -6,16 +6,17 @@ import NetAddress
 extension Rule {
     /// The rule as `iptables-save` prints it, without counters: `-A CHAIN …`. One line whatever the strings hold.
     package func line(in chain: String) -> String {
-        var words = ["-A", word(chain)]
-        if let source, !source.isEverything { words += ["-s", "\(source)"] }
-        if let destination, !destination.isEverything { words += ["-d", "\(destination)"] }
-        if let inInterface { words += ["-i", word(inInterface)] }
-        if let outInterface { words += ["-o", word(outInterface)] }
-        words += transport?.words ?? []
-        words += connection.flatMap(\.words)
-        words += ["-m", "comment", "--comment", quoted(comment)]
-        words += target.words
-        return words.joined(separator: " ")
+        var line = "-A \(word(chain))"
+        if let source, !source.isEverything { line += " -s \(source)" }
+        if let destination, !destination.isEverything { line += " -d \(destination)" }
+        if let inInterface { line += " -i \(word(inInterface))" }
+        if let outInterface { line += " -o \(word(outInterface))" }
+        if let transport { line += transport.text }
+        for match in connection { line += match.text }
+        line += " -m comment --comment "
+        line += quoted(comment)
+        line += target.text
+        return line
     }
 }
 
@@ -24,39 +25,37 @@ extension Jump {
     package var line: String { "-A \(from.rawValue) -j \(word(to))" }
 }
 
+// Each part with a space before it.
+
 extension TransportMatch {
-    fileprivate var words: [String] {
+    fileprivate var text: String {
         switch self {
-        case .any(let name):
-            ["-p", name.rawValue]
-        case .ports(let name, let ports):
-            ["-p", name.rawValue, "-m", name.rawValue, "--dport", ports.colonText]
-        case .icmpv6(let type):
-            ["-p", "ipv6-icmp", "-m", "icmp6", "--icmpv6-type", "\(type)"]
+        case .any(let name): " -p \(name.rawValue)"
+        case .ports(let name, let ports): " -p \(name.rawValue) -m \(name.rawValue) --dport \(ports.colonText)"
+        case .icmpv6(let type): " -p ipv6-icmp -m icmp6 --icmpv6-type \(type)"
         }
     }
 }
 
 extension ConnectionMatch {
-    fileprivate var words: [String] {
+    fileprivate var text: String {
         let list = State.allCases.filter(states.contains).map(\.rawValue).joined(separator: ",")
-        var words = ["-m", "conntrack"] + (isInverted ? ["!"] : []) + ["--ctstate", list]
+        var text = " -m conntrack\(isInverted ? " !" : "") --ctstate \(list)"
         // Unlike -d, a single address has no /32 or /128 here.
-        if let originalDestination { words += ["--ctorigdst", "\(originalDestination)"] }
-        if let originalPorts { words += ["--ctorigdstport", originalPorts.colonText] }
-        return words
+        if let originalDestination { text += " --ctorigdst \(originalDestination)" }
+        if let originalPorts { text += " --ctorigdstport \(originalPorts.colonText)" }
+        return text
     }
 }
 
 extension Target {
-    fileprivate var words: [String] {
+    fileprivate var text: String {
         switch self {
-        case .accept: return ["-j", "ACCEPT"]
-        case .drop: return ["-j", "DROP"]
-        case .jump(let chain): return ["-j", word(chain)]
-        case .goTo(let chain): return ["-g", word(chain)]
-        case .masquerade(let randomFully):
-            return ["-j", "MASQUERADE"] + (randomFully ? ["--random-fully"] : [])
+        case .accept: return " -j ACCEPT"
+        case .drop: return " -j DROP"
+        case .jump(let chain): return " -j \(word(chain))"
+        case .goTo(let chain): return " -g \(word(chain))"
+        case .masquerade(let randomFully): return " -j MASQUERADE\(randomFully ? " --random-fully" : "")"
         case .dnat(let address, let ports):
             let suffix =
                 switch ports {
@@ -65,7 +64,7 @@ extension Target {
                 case .shifted(let range, let base): ":\(range)/\(base)"
                 }
             // IPv6 is in brackets only where a port follows.
-            return ["-j", "DNAT", "--to-destination", (suffix.isEmpty ? "\(address)" : address.bracketed) + suffix]
+            return " -j DNAT --to-destination \(suffix.isEmpty ? "\(address)" : address.bracketed)\(suffix)"
         }
     }
 }
@@ -100,9 +99,11 @@ private func quoted(_ comment: String) -> String {
     let bytes = comment.utf8.prefix(255).map { (0x20...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }
     let isBare = bytes.allSatisfy { isWordByte($0) && $0 != UInt8(ascii: ".") }
     guard !isBare || bytes.isEmpty else { return String(decoding: bytes, as: UTF8.self) }
-    let escaped = bytes.flatMap { byte in
-        [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\")].contains(byte)
-            ? [UInt8(ascii: "\\"), byte] : [byte]
-    }
+    guard bytes.contains(where: isEscaped) else { return "\"" + String(decoding: bytes, as: UTF8.self) + "\"" }
+    let escaped = bytes.flatMap { isEscaped($0) ? [UInt8(ascii: "\\"), $0] : [$0] }
     return "\"" + String(decoding: escaped, as: UTF8.self) + "\""
+}
+
+private func isEscaped(_ byte: UInt8) -> Bool {
+    byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\\")
 }

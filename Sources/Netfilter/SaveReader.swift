@@ -19,8 +19,9 @@ extension OwnedState {
     ///   that we write to: taking that for an empty one would be a lie.
     package init(parsing text: some StringProtocol) throws(SaveTextError) {
         var reader = SaveReader()
-        // Bytes, since to Swift a carriage return, U+2028 and others end a line too.
-        for line in text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+        // Bytes, since to Swift a carriage return, U+2028 and others end a line too; in an array, since all the rules
+        // are read again and again.
+        for line in Array(String(text).utf8).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             try reader.read(String(decoding: line, as: UTF8.self))
         }
         self = try reader.finish()
@@ -106,13 +107,13 @@ private struct SaveReader {
     private func rule(_ line: String, in section: inout Section) throws(SaveTextError) {
         var text = line[...]
         var counters: OwnedState.Counters?
-        if text.hasPrefix("["), let space = text.firstIndex(of: " ") {
+        if text.utf8.first == UInt8(ascii: "["), let space = text.utf8.firstIndex(of: UInt8(ascii: " ")) {
             counters = parseCounters(text[..<space])
             guard counters != nil else { throw fault("'\(line.prefix(60))' has no counters in its brackets") }
-            text = text[text.index(after: space)...]
+            text = text[text.utf8.index(after: space)...]
         }
         let isInsert = text.hasPrefix("-I ")
-        let head = text.split(separator: " ", maxSplits: isInsert ? 3 : 2)
+        let head = text.utf8.split(separator: UInt8(ascii: " "), maxSplits: isInsert ? 3 : 2).map { Substring($0) }
         guard text.hasPrefix("-A ") || isInsert && head.count == 4 && head[2] == "1", head.count >= 2 else {
             throw fault("'\(line.prefix(60))' is not a rule")
         }
@@ -142,9 +143,11 @@ private struct SaveReader {
 
 /// `[12:3456]`
 private func parseCounters(_ text: Substring) -> OwnedState.Counters? {
-    guard text.first == "[", text.last == "]" else { return nil }
-    let numbers = text.dropFirst().dropLast().split(separator: ":", omittingEmptySubsequences: false)
-    guard numbers.count == 2, let packets = UInt64(numbers[0]), let bytes = UInt64(numbers[1]) else { return nil }
+    guard text.utf8.first == UInt8(ascii: "["), text.utf8.last == UInt8(ascii: "]") else { return nil }
+    let numbers = text.utf8.dropFirst().dropLast().split(
+        separator: UInt8(ascii: ":"), omittingEmptySubsequences: false
+    ).map { UInt64(Substring($0)) }
+    guard numbers.count == 2, let packets = numbers[0], let bytes = numbers[1] else { return nil }
     return OwnedState.Counters(packets: packets, bytes: bytes)
 }
 

@@ -87,9 +87,14 @@ extension OwnedState.Line {
     /// Accepts what is safe whatever nat does: replies, and connections that a DNAT of ours has turned round; or leads
     /// the latter to where that is decided.
     fileprivate var isKeptAccept: Bool {
-        guard text.hasSuffix(" -j ACCEPT") || entry != nil, !text.contains(" ! ") else { return false }
-        return text.contains(" --ctstate DNAT ")
-            || text.contains(" --ctstate RELATED,ESTABLISHED ") && text.hasSuffix(" -j ACCEPT")
+        let isAccept = text.hasSuffix(" -j ACCEPT")
+        guard isAccept || entry != nil else { return false }
+        // No comment of ours holds a space, so these words are what they look like.
+        let words = text.utf8.split(separator: UInt8(ascii: " ")).map { Substring($0) }
+        guard !words.contains("!"), let option = words.firstIndex(of: "--ctstate"), option + 1 < words.count else {
+            return false
+        }
+        return words[option + 1] == "DNAT" || isAccept && words[option + 1] == "RELATED,ESTABLISHED"
     }
 
     /// How it enters a chain of ours.

@@ -85,7 +85,7 @@ struct ChangeTests {
             line: "-f DIR/a.yaml -f DIR/a.yaml",
             errors: "error: DIR/a.yaml is named twice\n  fix: give each file once\n"),
         BadFile(
-            line: "-f - -f -", errors: "error: standard input is named twice\n  fix: give -f - once\n"),
+            line: "-f - -f -", errors: "error: standard input is named twice\n  fix: name - once\n"),
         BadFile(
             line: "-f DIR/latin1.yaml", errors: "error: DIR/latin1.yaml is not UTF-8 text\n  fix: save it as UTF-8\n"),
     ])

@@ -49,7 +49,14 @@ final class FakeFleet: FleetClient {
                 diagnostics: readings.diagnostics)
         }
         return try call { state in
-            ApplyResponse(policies: readings.documents.map { state.store($0, message: request.message) })
+            if let expected = request.expectRevision, let name = readings.documents.first?.name {
+                let revision = state.current[name] ?? 0
+                guard revision == expected else {
+                    throw FleetError(
+                        .conflict, "policy '\(name)' is at revision \(revision), not \(expected)", remedy: "look again")
+                }
+            }
+            return ApplyResponse(policies: readings.documents.map { state.store($0, message: request.message) })
         }
     }
 
@@ -123,7 +130,53 @@ final class FakeFleet: FleetClient {
         }
     }
 
-    func events(limit: Int) async throws -> [Event] { try call { Array($0.events.prefix(limit)) } }
+    func events(_ filter: EventFilter) async throws -> [Event] {
+        try call { state in
+            let events = state.events.filter { event in
+                event.at >= filter.since ?? .distantPast
+                    && (filter.actor.map { [event.actor, String(event.actor.trimmingPrefix(/[a-z]*:/))].contains($0) }
+                        ?? true)
+            }
+            return Array(events.prefix(filter.limit))
+        }
+    }
+
+    func diff(_ request: DiffRequest) async throws -> DiffResponse {
+        let readings = readPolicies(request.files.map { PolicyText(name: $0.name, text: $0.text) })
+        return try call { state in try state.diff(readings.documents) }
+    }
+
+    func label(_ id: String, _ request: LabelRequest) async throws -> LabelResponse {
+        let instance = try change(id) { instance in
+            instance.labels.merge(request.set) { $1 }
+            for key in request.remove { instance.labels[key] = nil }
+        }
+        let joins = request.set["vpc"] == "lab" ? [EffectivePolicy.Layer(policy: "lab", revision: 4)] : []
+        let leaves = request.remove.contains("vpc") ? instance.desiredLayers : []
+        return LabelResponse(instance: instance, joined: joins, left: leaves)
+    }
+
+    func setCordoned(_ cordoned: Bool, _ id: String) async throws -> Instance {
+        try change(id) { $0.cordoned = cordoned }
+    }
+
+    func forget(_ id: String) async throws -> Instance {
+        let instance = try change(id) { _ in }
+        return try call { state in
+            state.instances.removeAll { $0.id == id }
+            return instance
+        }
+    }
+
+    private func change(_ id: String, _ body: (inout Instance) -> Void) throws -> Instance {
+        try call { state in
+            guard let index = state.instances.firstIndex(where: { $0.id == id }) else {
+                throw FleetError(.notFound, "there is no instance '\(id)'", remedy: "choose another")
+            }
+            body(&state.instances[index])
+            return state.instances[index]
+        }
+    }
 }
 
 extension FakeFleet.State {
@@ -141,6 +194,43 @@ extension FakeFleet.State {
                 message: message, document: document), at: 0)
         let action: PolicyChange.Action = current.updateValue(revision, forKey: name) == nil ? .created : .updated
         return PolicyChange(name: name, action: action, revision: revision, instances: selected)
+    }
+
+    /// Instances that a policy selects would run it alone; facts are their last ones.
+    fileprivate func diff(_ documents: [PolicyDocument]) throws -> DiffResponse {
+        var effective: [String: EffectivePolicy] = [:]
+        func hash(_ document: PolicyDocument?, _ revision: Int?) throws -> String? {
+            guard let document else {
+                effective[EffectivePolicy.none.hash] = EffectivePolicy.none
+                return EffectivePolicy.none.hash
+            }
+            let layer = PolicyLayer(policy: document.name, revision: revision ?? 1, spec: document.spec)
+            let merged = try mergeLayers([layer]).get()
+            effective[merged.hash] = merged
+            return merged.hash
+        }
+        var instances: [InstanceDifference] = []
+        let policies = try documents.map { document in
+            let current = current[document.name].flatMap { number in
+                revisions[document.name]?.first { $0.revision == number }
+            }
+            let isSame = current?.hash == document.hash
+            let next = isSame ? current?.revision ?? 0 : (revisions[document.name]?.first?.revision ?? 0) + 1
+            if !isSame {
+                for instance in self.instances
+                where document.spec.selector.selects(instance: instance.id, labels: instance.labels) {
+                    instances.append(
+                        InstanceDifference(
+                            instance: instance.id, cordoned: instance.cordoned,
+                            oldHash: try hash(current?.document, current?.revision), newHash: try hash(document, next),
+                            facts: instance.status?.facts))
+                }
+            }
+            return PolicyDifference(
+                name: document.name, action: isSame ? .unchanged : current == nil ? .created : .updated,
+                oldRevision: current?.revision, newRevision: next, old: current?.document, new: document)
+        }
+        return DiffResponse(policies: policies, instances: instances, effective: effective)
     }
 
     fileprivate func view(_ name: String) throws -> PolicyView {

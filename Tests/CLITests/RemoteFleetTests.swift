@@ -39,7 +39,8 @@ struct RemoteFleetTests {
         _ = try await fleet.policies()
         _ = try await fleet.instances()
         _ = try await fleet.tokens()
-        _ = try await fleet.events(limit: 7)
+        _ = try await fleet.events(EventFilter(limit: 7))
+        _ = try await fleet.events(EventFilter(limit: 8, since: now, actor: "operator:a&b"))
         _ = try await fleet.revisions(of: "web")
         try await fleet.revokeToken("t1")
         // Answers that are no lists do not decode: only what was asked counts here.
@@ -49,6 +50,11 @@ struct RemoteFleetTests {
         _ = try? await fleet.apply(ApplyRequest(files: [PolicyFile(name: "-", text: "x")], message: "m"))
         _ = try? await fleet.delete(DeleteRequest(names: ["web"]))
         _ = try? await fleet.createToken(TokenRequest(ttl: 60))
+        _ = try? await fleet.diff(DiffRequest(files: []))
+        _ = try? await fleet.label("i/1", LabelRequest(set: ["a": "b"], remove: ["c"]))
+        _ = try? await fleet.setCordoned(true, "i-0a")
+        _ = try? await fleet.setCordoned(false, "i-0a")
+        _ = try? await fleet.forget("i-0a")
         let lines = wire.requests.withLock { requests in
             requests.map { "\($0.method.rawValue) \($0.url) \(String(decoding: $0.body ?? [], as: UTF8.self))" }
         }
@@ -56,17 +62,22 @@ struct RemoteFleetTests {
             lines == [
                 "GET https://c:8443/v1/policies ", "GET https://c:8443/v1/instances ",
                 "GET https://c:8443/v1/tokens ", "GET https://c:8443/v1/events?limit=7 ",
+                "GET https://c:8443/v1/events?limit=8&since=2026-01-02T03%3A04%3A05Z&actor=operator%3Aa%26b ",
                 "GET https://c:8443/v1/policies/web/revisions ", "DELETE https://c:8443/v1/tokens/t1 ",
                 "GET https://c:8443/v1/policies/a%20b%2F..%2Fc%3Fx%23%C3%BC ", "GET https://c:8443/v1/instances/i-0a ",
                 "POST https://c:8443/v1/policies/web/undo {\"toRevision\":3}",
                 "POST https://c:8443/v1/apply {\"files\":[{\"name\":\"-\",\"text\":\"x\"}],\"message\":\"m\"}",
                 "POST https://c:8443/v1/delete {\"names\":[\"web\"]}",
                 "POST https://c:8443/v1/tokens {\"labels\":{},\"ttl\":60,\"uses\":1}",
+                "POST https://c:8443/v1/diff {\"files\":[]}",
+                "POST https://c:8443/v1/instances/i%2F1/labels {\"remove\":[\"c\"],\"set\":{\"a\":\"b\"}}",
+                "POST https://c:8443/v1/instances/i-0a/cordon ", "POST https://c:8443/v1/instances/i-0a/uncordon ",
+                "DELETE https://c:8443/v1/instances/i-0a ",
             ])
         let headers = wire.requests.withLock { $0.map { request in request.headers.map { "\($0.name): \($0.value)" } } }
         #expect(headers.allSatisfy { $0.contains("Authorization: Bearer nfo_s") })
         #expect(headers[0].contains { $0.hasPrefix("Content-Type") } == false)
-        #expect(headers[9].contains("Content-Type: application/json"))
+        #expect(headers[10].contains("Content-Type: application/json"))
     }
 
     @Test func takesProblemsForWhatTheySay() async throws {

@@ -4,6 +4,7 @@
 import FleetAPI
 import Foundation
 import Testing
+import Yams
 
 struct TokenTests {
     @Test func printsTheSecretAndNothingElse() async throws {
@@ -71,6 +72,59 @@ struct TokenTests {
         #expect(run.code == 2)
         #expect(run.errors.contains(message), "\(run.errors)")
         #expect(run.errors.hasSuffix("  fix: run 'natfleet token create --help'\n"))
+        #expect(fleet.snapshot.tokens.isEmpty)
+    }
+
+    @Test(arguments: [nil, "i-0a"]) func printsUserData(_ instance: String?) async throws {
+        let line = "token create -o user-data" + (instance.map { " --instance \($0)" } ?? "")
+        let run = try await natfleet(line, FakeFleet())
+        // SHA-256 of the three zero bytes that stand for a certificate in these tests.
+        let hash = "709e80c88487a2411e1ee4dfb9f22a861492d20c4765150c0c794abd70f8147c"
+        let identity = instance.map { "      NATFLEET_INSTANCE_ID=\($0)\n" } ?? ""
+        #expect(
+            run
+                == CommandRun(
+                    code: 0,
+                    output: """
+                        #cloud-config
+                        # Configures and starts natfleet-agent on an image where it is installed. Holds a join token: keep it secret.
+                        write_files:
+                          - path: /etc/natfleet/agent.conf
+                            owner: root:root
+                            permissions: "0600"
+                            content: |
+                              NATFLEET_CONTROLLER=https://controller.example:8443
+                              NATFLEET_CA_HASH=\(hash)
+                              NATFLEET_JOIN_TOKEN=nfj_secret
+
+                        """ + identity + """
+                                  # Networks of the VPC, what 'sources: vpc' means, where no instance metadata tells them:
+                                  #NATFLEET_VPC_CIDRS=10.0.0.0/16
+                            runcmd:
+                              - [systemctl, daemon-reload]
+                              - [systemctl, enable, --now, natfleet-restore.service, natfleet-agent.service]
+
+                            """,
+                    errors: """
+                        token t1: 1 use, ends 2026-01-02T04:04:05Z (in 60m)
+                        give it to machines as user-data; who reads it can enrol until the token ends
+
+                        """))
+        let node = try #require(try Yams.compose(yaml: run.output))
+        #expect(node["write_files"]?[0]?["permissions"]?.string == "0600")
+        let content = try #require(node["write_files"]?[0]?["content"]?.string)
+        #expect(content.contains("\nNATFLEET_JOIN_TOKEN=nfj_secret\n"))
+        #expect(node["runcmd"]?[1]?.array().compactMap(\.string).first == "systemctl")
+    }
+
+    @Test func makesNoTokenForUserDataWithoutTheCA() async throws {
+        let fleet = FakeFleet()
+        let folder = try TemporaryFolder()
+        let path = try folder.write(clientConfiguration.replacing("AAAA", with: "?"), to: "c.yaml")
+        let run = try await natfleet(["token", "create", "-o", "user-data", "--config", path], fleet)
+        #expect(run.code == 2)
+        #expect(run.output == "")
+        #expect(run.errors.hasPrefix("error: ca in the client configuration is not a PEM certificate\n  fix: copy ca"))
         #expect(fleet.snapshot.tokens.isEmpty)
     }
 

@@ -60,8 +60,10 @@ struct UsageTests {
             line: "version -o wide",
             message: "the value 'wide' is invalid for '-o <output>'. Please provide one of 'table', 'json' or 'yaml'.",
             help: "natfleet version"),
-        Wrong(line: "get instances --limit 3", message: "--limit is for events only", help: "natfleet get"),
-        Wrong(line: "get events --limit 0", message: "--limit is at least 1", help: "natfleet get"),
+        Wrong(
+            line: "get instances --limit 3", message: "--limit, --since and --actor are for events only",
+            help: "natfleet get"),
+        Wrong(line: "get events --limit 0", message: "--limit is 1 to 1000", help: "natfleet get"),
         Wrong(line: "get events e1", message: "events have no names", help: "natfleet get"),
         Wrong(
             line: "delete web-egress",
@@ -84,6 +86,17 @@ struct UsageTests {
         Wrong(
             line: "render -f x", message: "missing expected argument '--facts <file>'", help: "natfleet render"),
         Wrong(
+            line: "import --name web x", message: "say who it is for: --label KEY=VALUE, or --instance ID",
+            help: "natfleet import"),
+        Wrong(
+            line: "import --name a/b --label a=b x", message: "'a/b' is not a name for a policy",
+            help: "natfleet import"),
+        Wrong(
+            line: "import --name a --instance i/ x", message: "'i/' is not an instance id", help: "natfleet import"),
+        Wrong(
+            line: "import --name a --label a=% x", message: "'a=%' is not a label that a policy can select by",
+            help: "natfleet import"),
+        Wrong(
             line: "render -f x --facts y --family ipv4 -o json", message: "--family is for the text output only",
             help: "natfleet render"),
     ])
@@ -95,8 +108,10 @@ struct UsageTests {
     }
 
     static let verbs = [
-        "", "apply", "delete", "get", "describe", "rollout", "rollout history", "rollout undo", "token",
-        "token create", "token list", "token revoke", "render", "version",
+        "", "apply", "diff", "delete", "get", "describe", "events", "rollout", "rollout history", "rollout undo",
+        "instance",
+        "instance label", "instance cordon", "instance uncordon", "instance forget", "token",
+        "token create", "token list", "token revoke", "render", "import", "completions", "version",
     ]
 
     @Test(arguments: verbs) func helpsWithAnExample(_ verb: String) async throws {
@@ -110,7 +125,7 @@ struct UsageTests {
     }
 
     @Test func everyVerbIsInTheHelpAndInTheTable() async throws {
-        for group in ["", "rollout", "token"] {
+        for group in ["", "rollout", "instance", "token"] {
             let help = try await natfleet("\(group) --help").output
             let names = try #require(help.split(separator: "SUBCOMMANDS:\n").dropFirst().first)
                 .split(separator: "\n").filter { $0.hasPrefix("  ") && !$0.hasPrefix("   ") && !$0.contains("See '") }
@@ -119,15 +134,21 @@ struct UsageTests {
         }
     }
 
-    @Test(arguments: ["", "rollout", "token"]) func showsHelpForAVerbThatNeedsAnother(_ line: String) async throws {
+    @Test(arguments: ["", "rollout", "instance", "token"]) func showsHelpForAVerbThatNeedsAnother(_ line: String)
+        async throws
+    {
         let run = try await natfleet(line)
         #expect(run.code == 0)
         #expect(run.output.contains("SUBCOMMANDS:"))
     }
 
     @Test(arguments: ["bash", "zsh", "fish"]) func completes(_ shell: String) async throws {
-        let run = try await natfleet("--generate-completion-script \(shell)")
+        let run = try await natfleet(["completions", shell], environment: [:])
         #expect(run.code == 0)
-        #expect(run.output.contains("rollout"))
+        #expect(run.errors == "")
+        for word in ["rollout", "cordon", "expect-revision", "user-data"] {
+            #expect(run.output.contains(word), "\(word)")
+        }
+        #expect(try await natfleet("--generate-completion-script \(shell)") == run)
     }
 }

@@ -33,6 +33,21 @@ struct InstanceTests {
         }
     }
 
+    @Test func labelsOfOperatorsOutliveAnEnrolmentAndThoseOfTheMachineDoNot() async throws {
+        try await TestFleet.with { test in
+            func enroll(labels: [String: String], claims: [String: String]) async throws {
+                let token = try await test.token(for: "i-1", labels: labels)
+                let csr = try AgentKey().csr()
+                _ = try await test.fleet.enroll(EnrollRequest(csr: csr, joinToken: token, labels: claims))
+            }
+            try await enroll(labels: ["vpc": "lab"], claims: ["a": "1", "b": "1"])
+            _ = try await test.fleet.label("i-1", LabelRequest(set: ["failover-group": "a"]), by: TestFleet.admin)
+            try await enroll(labels: ["vpc": "prod"], claims: ["b": "2"])
+            let labels = try await test.fleet.instance("i-1").labels
+            #expect(labels == ["vpc": "prod", "failover-group": "a", "agent/b": "2"])
+        }
+    }
+
     @Test func aLabelThatIsTakenAwayTakesItsPoliciesAlong() async throws {
         try await TestFleet.with { test in
             try await test.enroll("i-1", labels: ["vpc": "prod", "b": "c"])

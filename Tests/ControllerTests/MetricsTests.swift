@@ -134,6 +134,17 @@ struct MetricsTests {
         }
     }
 
+    @Test func theDocumentationNamesThemAll() async throws {
+        try await with { test, api, monitoring in
+            try await busy(test, api)
+            let page = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../docs/operations.md")
+            let text = try String(contentsOf: page, encoding: .utf8)
+            let documented = Set(text.matches(of: /`(natfleet_[a-z_]+)/).map { String($0.1) })
+            let names = try Exposition(try await scrape(monitoring)).families.keys.filter { $0.hasPrefix("natfleet_") }
+            #expect(documented == Set(names))
+        }
+    }
+
     @Test(.enabled(if: promtool != nil, "no promtool in PATH: it comes with Debian's package prometheus"))
     func promtoolFindsNothingToSay() async throws {
         try await with { test, api, monitoring in

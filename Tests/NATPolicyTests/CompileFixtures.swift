@@ -17,6 +17,7 @@ enum CompileFixtures {
                     name: "eth0",
                     addresses: [
                         .init(try IPAddress("10.0.0.1"), prefixLength: 24),
+                        .init(try IPAddress("10.0.0.77"), prefixLength: 24),
                         .init(try IPAddress("fe80::1"), prefixLength: 64),
                         .init(try IPAddress("2001:db8:0:1::1"), prefixLength: 64),
                     ]),

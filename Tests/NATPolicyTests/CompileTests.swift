@@ -62,6 +62,7 @@ struct CompileTests {
                 "web/egress: sources vpc are 10.0.0.0/16",
                 "web/egress: IPv6 left out, the VPC has no IPv6 network",
                 "web/PortMapping: destination self is 10.0.0.1 and 203.0.113.10",
+                "IPv6 forwarding stays off, this host has no IPv6 default route",
             ])
         #expect(compiled.outside == [.ipv4: "eth0"])
 
@@ -116,7 +117,7 @@ struct CompileTests {
                     "web/egress: no family is left to masquerade: the policy does not forward IPv4, "
                         + "and sources has no IPv6 network"),
                 wrong(
-                    "the controller's port",
+                    "an address that is another's",
                     CompileFixtures.policy(
                         [],
                         [
@@ -124,7 +125,7 @@ struct CompileTests {
                                 "a", "8000-9000", to: "10.0.1.1:8000-9000",
                                 destination: .address(try IPAddress("10.0.9.9")))
                         ]),
-                    "web/a: 10.0.9.9:8443 is where agents reach their controller"),
+                    "web/a: destination 10.0.9.9 is no address of this host"),
                 wrong(
                     "self and the same address written out",
                     CompileFixtures.policy(
@@ -154,6 +155,28 @@ struct CompileTests {
         let error = #expect(throws: CompileError.self) { try compile(wrong.policy, on: CompileFixtures.single()) }
         #expect(error?.faults.map(\.description) == wrong.faults)
         #expect(error?.faults.allSatisfy { !$0.remedy.isEmpty } == true)
+    }
+
+    @Test func thePortOfAControllerOnThisHostIsRefused() throws {
+        var facts = try CompileFixtures.single()
+        facts.controller = [try Endpoint("10.0.0.1:8443")]
+        let policy = CompileFixtures.policy(
+            [], [try CompileFixtures.forward("a", "8000-9000", to: "10.0.1.1:8000-9000")])
+        let error = #expect(throws: CompileError.self) { try compile(policy, on: facts) }
+        #expect(error?.faults.map(\.description) == ["web/a: 10.0.0.1:8443 is where agents reach their controller"])
+    }
+
+    /// A kernel that forwards ignores the router advertisements that would bring the route.
+    @Test func aFamilyWithoutAWayOutIsHeldBackUntilItHasOne() throws {
+        var facts = try CompileFixtures.single()
+        let list = SourceChoice.networks([try CIDR("10.0.0.0/16"), try CIDR("2001:db8:0:2::/64")])
+        let policy = CompileFixtures.policy([Masquerade(name: "egress", sources: list)], [])
+        #expect(try compile(policy, on: facts).heldBack.isEmpty)
+        facts.routes.removeAll { $0.destination == .everything(.ipv6) }
+        let compiled = try compile(policy, on: facts)
+        #expect(compiled.heldBack == [.ipv6])
+        #expect(compiled.forwarding.map(\.key) == ["net.ipv4.ip_forward"])
+        #expect(compiled.sysctls.contains(SysctlSetting("net.ipv6.conf.eth0.accept_ra", "2", .unless("0"))))
     }
 
     @Test func hostWithoutAFamilyIsRefused() throws {

@@ -165,7 +165,7 @@ struct CompileTraceTests {
         let mappings = rules.nat.chains.flatMap(\.rules).count { if case .dnat = $0.target { true } else { false } }
         #expect(mappings == (version == "1.8.4" ? 21 : 2))
         // Twenty rules of one port each are no chain to walk through.
-        #expect(rules.nat.chains.count == (version == "1.8.4" ? 4 : 1))
+        #expect(rules.nat.chains.count == (version == "1.8.4" ? 5 : 1))
         #expect(
             rules.filter.chains.first?.rules.count { $0.connection.contains { $0.states == [.dnat] && !$0.isInverted } }
                 == 2)

@@ -208,6 +208,25 @@ struct PlanTests {
         }
     }
 
+    /// Somebody has led a chain of the tree back to its top, and the top is gone: with the old way and the new way
+    /// together the kernel would refuse every step.
+    @Test func stepsNeverLeadInACircle() throws {
+        func state(_ rules: String...) throws -> OwnedState {
+            let chains = ["NATFLEET-FWD", "NATFLEET-FWD-tcp1", "NATFLEET-FWD-tcp1-08"].map { ":\($0) - [0:0]" }
+            let lines = ["*filter"] + chains + ["-A FORWARD -j NATFLEET-FWD"] + rules + ["COMMIT", ""]
+            return try OwnedState(parsing: lines.joined(separator: "\n"))
+        }
+        let turned = "-m conntrack --ctstate DNAT"
+        let desired = try state(
+            "-A NATFLEET-FWD \(turned) -j NATFLEET-FWD-tcp1", "-A NATFLEET-FWD-tcp1 \(turned) -g NATFLEET-FWD-tcp1-08",
+            "-A NATFLEET-FWD-tcp1-08 \(turned) -j ACCEPT")
+        let actual = try state("-A NATFLEET-FWD-tcp1-08 \(turned) -g NATFLEET-FWD-tcp1")
+        var kernel = FakeNetfilter()
+        try kernel.restore(renderRestore(actual))
+        for step in plan(from: actual, to: desired).steps { try kernel.restore(step.text) }
+        #expect(try OwnedState(parsing: kernel.save()) == desired)
+    }
+
     private func foreignLines(_ kernel: FakeNetfilter) -> [Substring] {
         kernel.save(counters: true).split(separator: "\n").filter { !$0.contains("NATFLEET-") }
     }

@@ -119,11 +119,12 @@ package struct FakeNetfilter: Sendable {
         }
     }
 
-    /// A jump to a chain that is not there.
+    /// A jump to a chain that is not there, or a way round to where it came from.
     private func check(_ chains: [Chain]) throws {
         let names = Set(chains.map(\.name))
+        var entered: [String: Set<String>] = [:]
         let verdicts: Set = ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MASQUERADE", "DNAT", "SNAT", "REDIRECT"]
-        for rule in chains.flatMap(\.rules) {
+        for (name, rule) in chains.flatMap({ chain in chain.rules.map { (chain.name, $0) } }) {
             let words = ruleWords(rule.body)
             guard let flag = words.lastIndex(where: { $0 == "-j" || $0 == "-g" }), flag + 1 < words.count else {
                 continue
@@ -131,6 +132,10 @@ package struct FakeNetfilter: Sendable {
             guard names.contains(words[flag + 1]) || verdicts.contains(words[flag + 1]) else {
                 throw Refusal(description: "no chain to enter: \(rule.body)")
             }
+            if names.contains(words[flag + 1]) { entered[name, default: []].insert(words[flag + 1]) }
         }
+        // What enters nothing ends no way round; taking such chains away leaves the circles.
+        while let end = entered.first(where: { $0.value.isDisjoint(with: entered.keys) }) { entered[end.key] = nil }
+        guard entered.isEmpty else { throw Refusal(description: "a circle: \(entered.keys.sorted())") }
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
+#define _GNU_SOURCE
 #include "compat.h"
 #include <math.h>
+#include <sys/mman.h>
 
 // Not hypot(): glibc 2.35 gave that a new version as well. A double holds the squares of any two floats.
 float hypotf(float x, float y) {
@@ -9,3 +11,5 @@ float hypotf(float x, float y) {
     return (float)sqrt((double)x * x + (double)y * y);
 }
 void natfleet_glibc_compat(void) {}
+
+int natfleet_memory_file(void) { return memfd_create("natfleet-input", MFD_CLOEXEC); }

@@ -119,8 +119,10 @@ package struct AgentMachine: Sendable {
         sequence += 1
         link = .waiting(sequence)
         let seconds = backoff.failed(unit: unit, retryAfter: trouble.retryAfter)
-        let isNews = lastTrouble != trouble.error.message
-        lastTrouble = trouble.error.message
+        // Without its numbers: curl tells for how many milliseconds it tried.
+        let reason = trouble.error.message.filter { !$0.isNumber }
+        let isNews = lastTrouble != reason
+        lastTrouble = reason
         return (isNews ? [.warn(trouble.error)] : []) + [.wait(number: sequence, seconds: seconds)]
     }
 

@@ -134,6 +134,10 @@ package actor Reconciler {
             // What is there already is kept in repair.
             conditions.append(Condition(.twoBackEnds, conflict))
         }
+        for family in compiled.heldBack {
+            let message = "\(family.label) is not forwarded: this host has no \(family.label) default route"
+            conditions.append(Condition(.familyHeldBack, message))
+        }
         let differences: [String]
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
@@ -144,14 +148,14 @@ package actor Reconciler {
         }
         let now = AppliedState(desired: desired, facts: facts)
         if known != nil, !differences.isEmpty {
-            log.warning("put back", metadata: ["differed": "\(differences.joined(separator: "; "))"])
+            log.warning("put back", metadata: ["differed": "\(brief(differences))"])
         } else if known == nil {
             log.notice("applied", metadata: ["hash": "\(desired.hash)"])
         }
         if applied != now || !isPersisted || !differences.isEmpty { persist(now, compiled) }
         applied = now
         if !isPersisted { conditions.append(Condition(.notPersisted, "the state folder cannot be written")) }
-        return compiled.resolved.joined(separator: "; ")
+        return brief(compiled.resolved, limit: 20)
     }
 
     private func persist(_ state: AppliedState, _ compiled: CompiledPolicy) {
@@ -171,7 +175,7 @@ package actor Reconciler {
             return try compile(desired.policy, on: facts)
         } catch {
             let reasons = error.faults.map { "\($0) (fix: \($0.remedy))" }
-            throw Rejection(reasons.joined(separator: "; "), facts: facts)
+            throw Rejection(brief(reasons, limit: 20), facts: facts)
         }
     }
 
@@ -211,6 +215,12 @@ package actor Reconciler {
         status.layers = applied?.desired.policy.layers ?? []
         status.conditions = conditions.compactMap(\.self).sorted { ($1.severity, $0.code) < ($0.severity, $1.code) }
     }
+}
+
+/// The first few of what may be thousands.
+private func brief(_ sentences: [String], limit: Int = 5) -> String {
+    let more = sentences.count - limit
+    return sentences.prefix(limit).joined(separator: "; ") + (more > 0 ? "; and \(more) more" : "")
 }
 
 /// Why a desired state does not run.

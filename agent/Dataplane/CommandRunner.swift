@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import AgentCore
+import CGlibcCompat
+import Glibc
 import Subprocess
 import SystemPackage
 
@@ -35,9 +37,11 @@ package struct CommandRunner: Sendable {
     private func execute(
         _ path: String, _ arguments: [String], _ input: String, _ command: String
     ) async throws -> String {
+        let standardInput = try memoryFile(input)
         let result = try await Subprocess.run(
             .path(FilePath(path)), arguments: .init(arguments), environment: .inherit.updating(["LC_ALL": "C"]),
-            input: .string(input), output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
+            input: .fileDescriptor(standardInput, closeAfterSpawningProcess: true), output: .string(limit: 64 << 20),
+            error: .string(limit: 1 << 20))
         guard result.terminationStatus.isSuccess else {
             let said = result.standardError.split(separator: "\n").prefix(3).joined(separator: "; ")
             throw KernelError(
@@ -63,6 +67,22 @@ package struct CommandRunner: Sendable {
 
     static func locate(_ program: String) -> String? {
         folders.map { "\($0)/\(program)" }.first { isExecutable($0) }
+    }
+}
+
+/// A file in memory, at its beginning. Not a pipe: a program that ends before it has read a long input would take this
+/// process with it (EPIPE).
+private func memoryFile(_ text: String) throws -> FileDescriptor {
+    let number = natfleet_memory_file()
+    guard number >= 0 else { throw KernelError("memfd_create: \(String(cString: strerror(errno)))") }
+    let file = FileDescriptor(rawValue: number)
+    do {
+        try file.writeAll(text.utf8)
+        try file.seek(offset: 0, from: .start)
+        return file
+    } catch {
+        try? file.close()
+        throw error
     }
 }
 

@@ -4,6 +4,7 @@
 import AgentCore
 import Crypto
 import FleetAPI
+import FleetModel
 import SwiftASN1
 
 #if canImport(FoundationEssentials)
@@ -24,7 +25,14 @@ struct Identity: Codable, Hashable, Sendable {
     var joinToken: String
 
     static func load(_ files: any StateFiles) throws -> Identity? {
-        try files.read(.identity).map { try WireJSON.decode(Identity.self, from: Data($0)) }
+        guard let bytes = try files.read(.identity) else { return nil }
+        do {
+            return try WireJSON.decode(Identity.self, from: Data(bytes))
+        } catch {
+            throw FleetError(
+                .internal, "the identity in \(StateFile.identity.rawValue) of the state folder cannot be understood",
+                remedy: "restore the file, or remove it and give the agent a new join token; NAT stays as it is")
+        }
     }
 
     func save(_ files: any StateFiles) throws {

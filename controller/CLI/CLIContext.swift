@@ -71,7 +71,11 @@ package struct CLIContext: Sendable {
 
     /// The controller that the configuration names.
     func fleet(_ options: ConnectionOptions) throws -> any FleetClient {
-        connect(try ClientConfiguration.load(named: options.config, environment: environment))
+        connect(try configuration(options))
+    }
+
+    func configuration(_ options: ConnectionOptions) throws -> ClientConfiguration {
+        try ClientConfiguration.load(named: options.config, environment: environment)
     }
 
     /// One line of advice or warning on standard error.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
+internal import Crypto
 internal import FleetModel
 internal import Foundation
 internal import Yams
@@ -18,6 +19,20 @@ package struct ClientConfiguration: Codable, Hashable, Sendable {
         self.server = server
         self.ca = ca
         self.token = token
+    }
+
+    /// What agents are started with: SHA-256 of the DER of the first certificate in `ca`, lower-case hexadecimal.
+    func caHash() throws(FleetError) -> String {
+        let lines = ca.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+        let body = lines.drop { $0 != "-----BEGIN CERTIFICATE-----" }.dropFirst()
+            .prefix { $0 != "-----END CERTIFICATE-----" }
+        guard !body.isEmpty, let der = Data(base64Encoded: body.joined()) else {
+            throw FleetError(
+                .badRequest, "ca in the client configuration is not a PEM certificate",
+                remedy: "copy ca from the admin.yaml in the controller's data folder")
+        }
+        let digits = Array("0123456789abcdef")
+        return String(SHA256.hash(data: der).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
     }
 
     /// Reads `--config FILE`, else the file that `NATFLEET_CONFIG` names, else `~/.config/natfleet/config.yaml`.

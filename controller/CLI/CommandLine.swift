@@ -25,9 +25,10 @@ extension CommandConfiguration {
                   natfleet serve
                   natfleet apply -f policy.yaml
                   natfleet get instances
+                  natfleet diff -f policy.yaml
                   natfleet rollout undo web-egress
 
-                Exit codes: 0 done, 2 usage, 3 not found, 4 conflict, 5 denied, 6 unreachable or timed out.
+                Exit codes: 0 done, 1 differences, 2 usage, 3 not found, 4 conflict, 5 denied, 6 unreachable or timed out.
                 """,
             version: "natfleet \(NatfleetVersion.current)",
             subcommands: extra + operatorCommands
@@ -37,7 +38,8 @@ extension CommandConfiguration {
 
 /// The verbs of an operator, in the order of the help text.
 package let operatorCommands: [any ParsableCommand.Type] = [
-    Apply.self, Delete.self, Get.self, Describe.self, Rollout.self, Token.self, Render.self, Version.self,
+    Apply.self, Diff.self, Delete.self, Get.self, Describe.self, Events.self, Rollout.self, InstanceGroup.self,
+    Token.self, Render.self, Import.self, Completions.self, Version.self,
 ]
 
 /// A command that runs in a `CLIContext` instead of the process.
@@ -68,6 +70,9 @@ package func runCLI(_ root: any ParsableCommand.Type, _ arguments: [String], _ c
         return report(failure, context)
     } catch let error as FleetError {
         return report(Failure(error), context)
+    } catch let request as Completions.Request {
+        context.output(root.completionScript(for: request.shell) + "\n")
+        return ExitStatus.done.rawValue
     } catch let code as ExitCode {
         return code.rawValue
     } catch {

@@ -3,9 +3,11 @@
 
 internal import FleetModel
 
-/// What the shell gets (docs/cli.md). 1, 7 and 8 belong to verbs that compare and roll out.
+/// What the shell gets (docs/cli.md). 7 and 8 belong to verbs that roll out.
 enum ExitStatus: Int32, CaseIterable {
     case done = 0
+    /// `diff` found differences, `import` left something over.
+    case different = 1
     case usage = 2
     case notFound = 3
     case conflict = 4

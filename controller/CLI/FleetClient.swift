@@ -7,6 +7,7 @@ package import FleetModel
 /// The operator API as the verbs use it. All calls throw `FleetError`, or `Failure` when policy files are at fault.
 package protocol FleetClient: Sendable {
     func apply(_ request: ApplyRequest) async throws -> ApplyResponse
+    func diff(_ request: DiffRequest) async throws -> DiffResponse
     func delete(_ request: DeleteRequest) async throws -> ApplyResponse
     func policies() async throws -> [PolicyView]
     func policy(_ name: String) async throws -> PolicyView
@@ -14,8 +15,11 @@ package protocol FleetClient: Sendable {
     func undo(_ policy: String, _ request: UndoRequest) async throws -> PolicyChange
     func instances() async throws -> [Instance]
     func instance(_ id: String) async throws -> Instance
+    func label(_ id: String, _ request: LabelRequest) async throws -> LabelResponse
+    func setCordoned(_ cordoned: Bool, _ id: String) async throws -> Instance
+    func forget(_ id: String) async throws -> Instance
     func tokens() async throws -> [TokenView]
     func createToken(_ request: TokenRequest) async throws -> TokenView
     func revokeToken(_ id: String) async throws
-    func events(limit: Int) async throws -> [Event]
+    func events(_ filter: EventFilter) async throws -> [Event]
 }

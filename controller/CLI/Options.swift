@@ -21,6 +21,13 @@ struct OutputOptions: ParsableArguments {
 struct ListOutputOptions: ParsableArguments {
     @Option(name: [.short, .long], help: "Output format: table, wide, name, json or yaml.")
     var output: ListFormat = .table
+
+    /// - Throws: `ValidationError` for a format that a watch does not have.
+    func check(watch: Bool) throws {
+        if watch, [.json, .yaml].contains(output) {
+            throw ValidationError("--watch shows table, wide or name only")
+        }
+    }
 }
 
 extension ArgumentHelp {

@@ -11,8 +11,21 @@ internal import PolicyYAML
 ///
 /// - Throws: `FleetError` of code `badRequest` for what cannot be read.
 func readPolicyFiles(_ arguments: [String], _ context: CLIContext) throws -> [PolicyFile] {
+    try readFiles(arguments, context, paths)
+}
+
+/// Reads files, or `-` for standard input, whatever they hold.
+///
+/// - Throws: `FleetError` of code `badRequest` for what cannot be read.
+func readTextFiles(_ arguments: [String], _ context: CLIContext) throws -> [PolicyFile] {
+    try readFiles(arguments, context) { [$0] }
+}
+
+private func readFiles(
+    _ arguments: [String], _ context: CLIContext, _ paths: (String) throws -> [String]
+) throws -> [PolicyFile] {
     guard arguments.count(where: { $0 == "-" }) <= 1 else {
-        throw FleetError(.badRequest, "standard input is named twice", remedy: "give -f - once")
+        throw FleetError(.badRequest, "standard input is named twice", remedy: "name - once")
     }
     let files = try arguments.flatMap { argument in
         if argument == "-" { return [try policyFile("-", try context.readInput())] }

@@ -7,11 +7,21 @@ internal import Foundation
 extension CLIContext {
     private static var interval: Duration { .seconds(2) }
 
+    /// Lists what `fetch` gives, once or for as long as the process runs.
+    func show<Item>(
+        watch: Bool, as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>
+    ) async throws {
+        guard watch else { return try list(try await fetch(), as: format) }
+        try await self.watch(as: format, title: printable(title), fetch)
+    }
+
     /// Shows what `fetch` gives, again and again until the process is ended: a terminal is repainted, anything else gets
     /// the rows that changed, below one another. Once it has begun, a controller that does not answer is no end.
     ///
     /// - Throws: what the first `fetch` throws.
-    func watch<Item>(as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>) async throws {
+    private func watch<Item>(as format: ListFormat, title: String, _ fetch: () async throws -> Selection<Item>)
+        async throws
+    {
         var log = WatchLog<Item>(format: format)
         var trouble: String?
         var shown: Selection<Item>?
@@ -67,7 +77,8 @@ extension CLIContext {
 /// What a watch has told on something that is no terminal.
 private struct WatchLog<Item: Resource> {
     let format: ListFormat
-    /// By reference: the row at one and the same moment, so that the passing of time is no change.
+    /// By reference: the row as of long ago, when all that happened since has the same age, so that neither the passing of
+    /// time nor a check-in is a change.
     private var told: [String: [String]] = [:]
     private var widths: [Int]?
 
@@ -78,7 +89,7 @@ private struct WatchLog<Item: Resource> {
         var news: [Item] = []
         var present: Set<String> = []
         for item in items {
-            let row = item.watched.row(.distantPast) + item.watched.wideCells(.distantPast)
+            let row = item.row(.distantPast) + item.wideCells(.distantPast)
             let text = row.map(\.text)
             present.insert(item.reference)
             if told.updateValue(text, forKey: item.reference) != text { news.append(item) }

@@ -46,8 +46,10 @@ extension Fleet {
                     throw Self.refusal(of: token, now: now)
                 }
             }
-            let labels = token.labels.merging(claims) { granted, _ in granted }
+            var labels = token.labels.merging(claims) { granted, _ in granted }
             if let instance = try store.instance(id) {
+                // What operators set outlives the machine's identity; what the machine claimed does not.
+                labels.merge(instance.labels.filter { !$0.key.hasPrefix("agent/") }) { granted, _ in granted }
                 guard instance.state == .active else {
                     throw FleetError(.forbidden, "instance \(id) is \(instance.state.rawValue)")
                 }

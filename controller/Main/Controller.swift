@@ -55,9 +55,13 @@ struct Controller {
     func run(listen: ListenAddress, metrics: ListenAddress?) async throws {
         let startup = Startup()
         let meter = RequestMeter()
+        // What the first start says and makes comes when everything listens.
+        let monitoring = AsyncStream<Void>.makeStream()
+        if metrics == nil { monitoring.continuation.yield() }
         let server = try fleetServer(
             fleet, certificate: certificate, listen: listen, meter: meter, logger: logger
         ) { port in
+            guard await monitoring.stream.first(where: { true }) != nil else { return }
             await startup.finish { try await started(port: port, listen: listen) }
         }
         var services: [any Service] = [Listener(server: server, address: listen, option: "--listen")]
@@ -66,6 +70,7 @@ struct Controller {
                 startup.isFinished ? await fleet.obstacle() : "starting"
             }
             let server = metricsServer(router, listen: metrics, logger: logger) { port in
+                monitoring.continuation.yield()
                 logger.info("metrics on http://\(ListenAddress(host: metrics.host, port: port))/metrics")
             }
             services.append(Listener(server: server, address: metrics, option: "--metrics-listen"))
@@ -106,6 +111,7 @@ struct Controller {
                    NATFLEET_CONTROLLER=\(url)
                    NATFLEET_CA_HASH=\(try authority.fingerprint)
                    NATFLEET_JOIN_TOKEN=the token of step 2
+                   NATFLEET_VPC_CIDRS=the networks of the VPC, for policies with sources: vpc
               4. For the fleet: natfleet apply -f policy.yaml
 
 

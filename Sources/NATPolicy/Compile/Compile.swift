@@ -19,15 +19,23 @@ package func compile(_ policy: EffectivePolicy, on facts: HostFacts) throws(Comp
     var compiled = CompiledPolicy(
         ruleset: Ruleset(),
         sysctls: [],
-        forwarding: forwardingSettings(policy.forwarding),
+        forwarding: [],
         outside: entries.outside,
+        heldBack: [],
         resolved: resolver.sentences
     )
     for compiler in compilers {
         compiled.ruleset[compiler.family] = compiler.rules
         compiled.sysctls += compiler.sysctls
         compiled.resolved += compiler.sentences
+        if compiler.isHeldBack {
+            compiled.heldBack.append(compiler.family)
+            let label = compiler.family.label
+            compiled.resolved.append("\(label) forwarding stays off, this host has no \(label) default route")
+        }
     }
+    // IPv4 first: writing it resets settings of the same family.
+    compiled.forwarding = compilers.filter { $0.isForwarded && !$0.isHeldBack }.map { forwardingSetting($0.family) }
     return compiled
 }
 

@@ -13,6 +13,9 @@ package struct CompiledPolicy: Hashable, Sendable {
     package var forwarding: [SysctlSetting]
     /// The interface that the default route of each family leaves by.
     package var outside: [IPFamily: String]
+    /// Families that the policy forwards and that this host cannot route: forwarding stays off, since a kernel that forwards
+    /// ignores the router advertisements that would bring the route, and nothing would guard the family when it came.
+    package var heldBack: [IPFamily]
     /// What `auto`, `self`, `vpc` and absent families turned out to be here, a sentence each.
     package var resolved: [String]
 }

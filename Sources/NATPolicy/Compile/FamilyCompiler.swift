@@ -15,6 +15,8 @@ struct FamilyCompiler {
     let outside: [String]
     /// Interfaces that private clients arrive on, as far as that is known; on one interface the outside one.
     let arrivals: [String]
+    /// Where the other family leaves, for a family that has no way out yet.
+    let otherOutside: [String]
     let isForwarded: Bool
     let tree: PortTree
 
@@ -30,9 +32,14 @@ struct FamilyCompiler {
             policy.guard && isForwarded && !(entries.masquerades.isEmpty && entries.forwards.isEmpty)
         var outside = masquerades.map(\.interface)
         if let name = entries.outside[family], canBeWritten(name) { outside.append(name) }
+        let other = entries.outside[family == .ipv4 ? .ipv6 : .ipv4]
+        otherOutside = [other].compactMap(\.self).filter(canBeWritten)
         self.outside = outside.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
         arrivals = Self.arrivals(family, entries, facts).filter(canBeWritten)
     }
+
+    /// Asked for, and without a way out or a rule here.
+    var isHeldBack: Bool { isForwarded && outside.isEmpty && forwards.isEmpty }
 
     var rules: FamilyRules {
         var rules = FamilyRules()

@@ -4,6 +4,12 @@
 import NetAddress
 
 extension HostFacts {
+    /// On one of its interfaces, or mapped to it by the VPC.
+    func has(_ address: IPAddress) -> Bool {
+        interfaces.contains { $0.addresses.contains { $0.address == address } }
+            || publicAddresses.contains { $0.public == address }
+    }
+
     func interface(named name: String) -> Interface? { interfaces.first { $0.name == name } }
 
     /// The first address of a family that others can answer to.

@@ -60,6 +60,12 @@ extension Resolver {
                     remedy: "write both as \(family.label)")
                 return []
             }
+            guard facts.has(address) else {
+                fail(
+                    policy, entry.name, "destination \(address) is no address of this host",
+                    remedy: "write self, or give the address to an interface first")
+                return []
+            }
             own = address
         case .instance:
             guard let outside else {

@@ -16,9 +16,12 @@ extension FamilyCompiler {
     private var used: [String] { outside + arrivals.filter { !outside.contains($0) } }
 
     /// A forwarding host ignores router advertisements, and with them loses its default route, unless told 2. Where 0
-    /// is found a network manager handles them itself and must be left alone.
+    /// is found a network manager handles them itself and must be left alone. Before the first advertisement the way out
+    /// is where IPv4's is.
     private var routerAdvertisementSettings: [SysctlSetting] {
-        outside.map { SysctlSetting("net.ipv6.conf.\(keyPart($0)).accept_ra", "2", .unless("0")) }
+        (outside.isEmpty ? otherOutside : outside).map {
+            SysctlSetting("net.ipv6.conf.\(keyPart($0)).accept_ra", "2", .unless("0"))
+        }
     }
 
     /// Clients on the outside interface must not be told to go past this host. The kernel sends redirects when either
@@ -37,10 +40,9 @@ extension FamilyCompiler {
     private func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
 }
 
-/// IPv4 first: writing it resets settings of the same family.
-func forwardingSettings(_ forwarding: Forwarding) -> [SysctlSetting] {
-    var settings: [SysctlSetting] = []
-    if forwarding.ipv4 { settings.append(SysctlSetting("net.ipv4.ip_forward", "1")) }
-    if forwarding.ipv6 { settings.append(SysctlSetting("net.ipv6.conf.all.forwarding", "1")) }
-    return settings
+func forwardingSetting(_ family: IPFamily) -> SysctlSetting {
+    switch family {
+    case .ipv4: SysctlSetting("net.ipv4.ip_forward", "1")
+    case .ipv6: SysctlSetting("net.ipv6.conf.all.forwarding", "1")
+    }
 }

@@ -32,6 +32,10 @@ package struct RemoteFleet: FleetClient {
         try await call(.post, Endpoints.apply, request)
     }
 
+    package func diff(_ request: DiffRequest) async throws -> DiffResponse {
+        try await call(.post, Endpoints.diff, request)
+    }
+
     package func delete(_ request: DeleteRequest) async throws -> ApplyResponse {
         try await call(.post, Endpoints.delete, request)
     }
@@ -56,6 +60,18 @@ package struct RemoteFleet: FleetClient {
         try await call(.get, "\(Endpoints.instances)/\(segment(id))")
     }
 
+    package func label(_ id: String, _ request: LabelRequest) async throws -> LabelResponse {
+        try await call(.post, "\(Endpoints.instances)/\(segment(id))/labels", request)
+    }
+
+    package func setCordoned(_ cordoned: Bool, _ id: String) async throws -> Instance {
+        try await call(.post, "\(Endpoints.instances)/\(segment(id))/\(cordoned ? "cordon" : "uncordon")")
+    }
+
+    package func forget(_ id: String) async throws -> Instance {
+        try await call(.delete, "\(Endpoints.instances)/\(segment(id))")
+    }
+
     package func tokens() async throws -> [TokenView] { try await call(.get, Endpoints.tokens) }
 
     package func createToken(_ request: TokenRequest) async throws -> TokenView {
@@ -66,8 +82,11 @@ package struct RemoteFleet: FleetClient {
         _ = try await send(.delete, "\(Endpoints.tokens)/\(segment(id))", nil)
     }
 
-    package func events(limit: Int) async throws -> [Event] {
-        try await call(.get, "\(Endpoints.events)?limit=\(limit)")
+    package func events(_ filter: EventFilter) async throws -> [Event] {
+        var query = "limit=\(filter.limit)"
+        if let since = filter.since { query += "&since=\(segment(since.formatted(.iso8601)))" }
+        if let actor = filter.actor { query += "&actor=\(segment(actor))" }
+        return try await call(.get, "\(Endpoints.events)?\(query)")
     }
 
     // MARK: One exchange

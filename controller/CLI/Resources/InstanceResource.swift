@@ -36,13 +36,6 @@ extension Instance: Resource {
 
     var reference: String { "instance/\(id)" }
 
-    /// Every check-in moves `lastSeen`.
-    var watched: Instance {
-        var instance = self
-        instance.lastSeen = nil
-        return instance
-    }
-
     /// How what runs stands to what was asked.
     private var state: Cell {
         guard let status else { return Cell("waiting", .warning) }

@@ -16,15 +16,12 @@ protocol Resource: Encodable {
     func wideCells(_ now: Date) -> [Cell]
     /// `instance/i-0abc`: which one it is, among everything.
     var reference: String { get }
-    /// The same without what changes all the time: a watch tells when this changes.
-    var watched: Self { get }
     /// A log: new ones come first in lists, old ones never leave.
     static var isLog: Bool { get }
     func description(_ now: Date) -> Description
 }
 
 extension Resource {
-    var watched: Self { self }
     static var isLog: Bool { false }
 }
 

@@ -13,6 +13,7 @@ struct Apply: Verb {
 
             Examples:
               natfleet apply -f policy.yaml
+              natfleet apply -f policy.yaml --expect-revision 3
               natfleet apply -f base.yaml -f policies/ -m "open port 8001"
               generate-policy | natfleet apply -f -
             """
@@ -24,12 +25,22 @@ struct Apply: Verb {
     @Option(name: [.short, .long], help: "Why, for the history of the policies.")
     var message: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Refuse when the policy is at another revision by now; 0 for one that is not there.", valueName: "n"))
+    var expectRevision: Int?
+
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        if let expectRevision, expectRevision < 0 { throw ValidationError("--expect-revision is 0 or more") }
+    }
+
     func run(_ context: CLIContext) async throws {
         let files = try readPolicyFiles(files, context)
-        let answer = try await context.fleet(connection).apply(ApplyRequest(files: files, message: message))
+        let request = ApplyRequest(files: files, message: message, expectRevision: expectRevision)
+        let answer = try await context.fleet(connection).apply(request)
         try context.write(answer, as: output.output) { answer.policies.map(\.line).joined() }
         context.adviseAfter(answer.policies)
     }

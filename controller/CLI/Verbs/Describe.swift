@@ -26,7 +26,7 @@ struct Describe: Verb {
         case .instances: try context.describe(try await query.instances(fleet), as: format)
         case .policies: try context.describe(try await query.policies(fleet), as: format)
         case .tokens: try context.describe(try await query.tokens(fleet), as: format)
-        case .events: try context.describe(try await query.events(fleet), as: format)
+        case .events: try context.describe(try await query.events(fleet, context.now), as: format)
         }
     }
 }

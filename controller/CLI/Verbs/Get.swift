@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import FleetAPI
 internal import FleetModel
+internal import Foundation
 
 struct Get: Verb {
     static let configuration = CommandConfiguration(
@@ -25,9 +26,7 @@ struct Get: Verb {
     @OptionGroup var output: ListOutputOptions
 
     func validate() throws {
-        if watch, [.json, .yaml].contains(output.output) {
-            throw ValidationError("--watch shows table, wide or name only")
-        }
+        try output.check(watch: watch)
     }
 
     func run(_ context: CLIContext) async throws {
@@ -36,14 +35,13 @@ struct Get: Verb {
         case .instances: try await show(context) { try await query.instances(fleet) }
         case .policies: try await show(context) { try await query.policies(fleet) }
         case .tokens: try await show(context) { try await query.tokens(fleet) }
-        case .events: try await show(context) { try await query.events(fleet) }
+        case .events: try await show(context) { try await query.events(fleet, context.now) }
         }
     }
 
     private func show<Item>(_ context: CLIContext, _ fetch: () async throws -> Selection<Item>) async throws {
-        guard watch else { return try context.list(try await fetch(), as: output.output) }
         let title = (["get", query.kind.rawValue] + query.names).joined(separator: " ")
-        try await context.watch(as: output.output, title: printable(title), fetch)
+        try await context.show(watch: watch, as: output.output, title: title, fetch)
     }
 }
 
@@ -55,12 +53,12 @@ struct QueryOptions: ParsableArguments {
     @Argument(help: "Names or ids; default all.")
     var names: [String] = []
 
-    @Option(help: "How many events, newest first.")
-    var limit: Int?
+    @OptionGroup var filter: EventOptions
 
     func validate() throws {
-        if limit != nil, kind != .events { throw ValidationError("--limit is for events only") }
-        if let limit, limit < 1 { throw ValidationError("--limit is at least 1") }
+        if !filter.isEmpty, kind != .events {
+            throw ValidationError("--limit, --since and --actor are for events only")
+        }
         if kind == .events, !names.isEmpty { throw ValidationError("Events have no names") }
     }
 
@@ -84,8 +82,8 @@ struct QueryOptions: ParsableArguments {
         }
     }
 
-    func events(_ fleet: any FleetClient) async throws -> Selection<Event> {
-        Selection(try await fleet.events(limit: limit ?? 50))
+    func events(_ fleet: any FleetClient, _ now: Date) async throws -> Selection<Event> {
+        Selection(try await fleet.events(filter.value(now)))
     }
 
     private func each<Item: Resource>(_ find: (String) async throws -> Item) async throws -> Selection<Item> {

@@ -12,9 +12,13 @@ struct TokenCreate: Verb {
             The secret is shown once: the controller keeps a hash of it. Put it into /etc/natfleet/agent.conf as \
             NATFLEET_JOIN_TOKEN. Without --instance the machine enrols under a name of its own, as ext-NAME.
 
+            -o user-data prints cloud-init user-data that configures and starts the agent of an image where it is \
+            installed. It holds the secret.
+
             Examples:
               natfleet token create --instance i-0123456789abcdef0 --label vpc=prod
               natfleet token create --label vpc=lab --uses 3 --ttl 15m
+              natfleet token create --label vpc=prod -o user-data > user-data.yaml
             """
     )
 
@@ -36,7 +40,8 @@ struct TokenCreate: Verb {
     var ttl: TimeSpan?
 
     @OptionGroup var connection: ConnectionOptions
-    @OptionGroup var output: OutputOptions
+    @Option(name: [.short, .long], help: "Output format: table, json, yaml or user-data.")
+    var output: TokenFormat = .table
 
     func validate() throws {
         guard uses >= 1 else { throw ValidationError("--uses is at least 1") }
@@ -50,11 +55,52 @@ struct TokenCreate: Verb {
         let request = TokenRequest(
             instanceID: instance, labels: Dictionary(uniqueKeysWithValues: labels.map { ($0.key, $0.value) }),
             uses: uses, ttl: ttl?.seconds ?? 3600)
-        let token = try await context.fleet(connection).createToken(request)
-        try context.write(token, as: output.output) { printable(token.secret ?? "") + "\n" }
+        let configuration = try context.configuration(connection)
+        // Before a token is made that nobody would see.
+        let hash = output == .userData ? try configuration.caHash() : ""
+        let token = try await context.connect(configuration).createToken(request)
+        let secret = printable(token.secret ?? "")
         context.note("token \(token.id): \(count(token.usesLeft, "use")), ends \(moment(token.expiresAt, context.now))")
-        context.note("put it into /etc/natfleet/agent.conf as NATFLEET_JOIN_TOKEN; it is not shown again")
+        switch output {
+        case .table, .json, .yaml:
+            try context.write(token, as: OutputFormat(rawValue: output.rawValue) ?? .table) { secret + "\n" }
+            context.note("put it into /etc/natfleet/agent.conf as NATFLEET_JOIN_TOKEN; it is not shown again")
+        case .userData:
+            context.output(
+                userData(controller: configuration.server, caHash: hash, secret: secret, instance: token.instanceID))
+            context.note("give it to machines as user-data; who reads it can enrol until the token ends")
+        }
     }
+}
+
+enum TokenFormat: String, CaseIterable, ExpressibleByArgument {
+    case table
+    case json
+    case yaml
+    case userData = "user-data"
+}
+
+/// For cloud-init: files are written before commands run, and the file is never readable by others.
+private func userData(controller: String, caHash: String, secret: String, instance: String?) -> String {
+    let identity = instance.map { "\n      NATFLEET_INSTANCE_ID=\(printable($0))" } ?? ""
+    return """
+        #cloud-config
+        # Configures and starts natfleet-agent on an image where it is installed. Holds a join token: keep it secret.
+        write_files:
+          - path: /etc/natfleet/agent.conf
+            owner: root:root
+            permissions: "0600"
+            content: |
+              NATFLEET_CONTROLLER=\(printable(controller))
+              NATFLEET_CA_HASH=\(caHash)
+              NATFLEET_JOIN_TOKEN=\(secret)\(identity)
+              # Networks of the VPC, what 'sources: vpc' means, where no instance metadata tells them:
+              #NATFLEET_VPC_CIDRS=10.0.0.0/16
+        runcmd:
+          - [systemctl, daemon-reload]
+          - [systemctl, enable, --now, natfleet-restore.service, natfleet-agent.service]
+
+        """
 }
 
 /// `KEY=VALUE`

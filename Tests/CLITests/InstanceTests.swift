@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import Foundation
+import Testing
+
+/// instance label, cordon, uncordon and forget; events.
+struct InstanceTests {
+    @Test func labels() async throws {
+        let fleet = FakeFleet(try exampleFleet())
+        let run = try await natfleet("instance label i-0a vpc=lab failover-group=b az-", fleet)
+        #expect(
+            run
+                == CommandRun(
+                    code: 0,
+                    output: """
+                        instance/i-0a labelled failover-group=b,vpc=lab
+                        policy/lab selects it now, at revision 4
+
+                        """, errors: "see it arrive with: natfleet get instance i-0a --watch\n"))
+        let left = try await natfleet("instance label i-0b vpc-", fleet)
+        #expect(
+            left.output == "instance/i-0b labelled <none>\npolicy/web-egress selects it no longer\n")
+        let json = try await natfleet("instance label i-0b x=y -o json", fleet)
+        #expect(json.errors == "")
+        let answer = try WireJSON.decode(LabelResponse.self, from: Data(json.output.utf8))
+        #expect(answer.instance.labels == ["x": "y"])
+    }
+
+    @Test(arguments: ["cordon", "uncordon"]) func cordons(_ verb: String) async throws {
+        let fleet = FakeFleet(try exampleFleet())
+        fleet.change { $0.instances[0].cordoned = verb == "uncordon" }
+        let run = try await natfleet("instance \(verb) i-0c i-0a", fleet)
+        #expect(
+            run == CommandRun(code: 0, output: "instance/i-0c \(verb)ed\ninstance/i-0a \(verb)ed\n", errors: ""))
+        #expect(fleet.snapshot.instances[0].cordoned == (verb == "cordon"))
+        let json = try await natfleet("instance \(verb) i-0d -o json", fleet)
+        let answer = try WireJSON.decode([Instance].self, from: Data(json.output.utf8))
+        #expect(answer.map(\.id) == ["i-0d"])
+        #expect(answer.map(\.cordoned) == [verb == "cordon"])
+    }
+
+    @Test func forgets() async throws {
+        let fleet = FakeFleet(try exampleFleet())
+        let run = try await natfleet("instance forget i-0d i-0x", fleet)
+        #expect(
+            run
+                == CommandRun(
+                    code: 3, output: "instance/i-0d forgotten\n",
+                    errors: "error: there is no instance 'i-0x'\n  fix: choose another\n"))
+        #expect(!fleet.snapshot.instances.contains { $0.id == "i-0d" })
+        #expect(
+            try await natfleet("instance forget i-0c", fleet)
+                == CommandRun(
+                    code: 0, output: "instance/i-0c forgotten\n",
+                    errors: "let it come back with: natfleet token create --instance ID\n"))
+    }
+
+    @Test(arguments: ["label", "cordon", "uncordon", "forget"])
+    func saysWhatIsNotThere(_ verb: String) async throws {
+        let run = try await natfleet("instance \(verb) nobody \(verb == "label" ? "a=b" : "")")
+        #expect(
+            run
+                == CommandRun(
+                    code: 3, output: "", errors: "error: there is no instance 'nobody'\n  fix: choose another\n"))
+    }
+
+    @Test(arguments: [
+        ("vpc", "'vpc' is not a label: write KEY=VALUE"), ("a=1 a=2", "label 'a' is given twice"),
+        ("-", "'-' is not a label"),
+    ])
+    func refusesWhatIsNoLabel(_ labels: String, _ message: String) async throws {
+        let run = try await natfleet("instance label i-0a \(labels)", FakeFleet(try exampleFleet()))
+        #expect(run.code == 2)
+        #expect(run.errors.contains(message), "\(run.errors)")
+        #expect(run.errors.hasSuffix("  fix: run 'natfleet instance label --help'\n"))
+    }
+
+    static let newest = "5m    policy.applied      policy/web-egress   operator:admin   revision 2\n"
+
+    @Test(arguments: [
+        ("events --since 1h", 1), ("events --since 2026-01-02T00:00:00Z", 1), ("events --since 10d", 2),
+        ("events --actor admin", 1), ("events --actor operator:admin --limit 9", 1), ("events --limit 1", 1),
+        ("events", 2), ("get events --since 1h --actor admin", 1),
+    ])
+    func filtersEvents(_ line: String, _ rows: Int) async throws {
+        let run = try await natfleet(line, FakeFleet(try exampleFleet()))
+        #expect(run.code == 0)
+        #expect(run.errors == "")
+        #expect(run.output.split(separator: "\n").count == rows + 1, "\(run.output)")
+    }
+
+    @Test func saysThatNothingHappened() async throws {
+        let run = try await natfleet("events --actor nobody -o json", FakeFleet(try exampleFleet()))
+        #expect(run == CommandRun(code: 0, output: "[\n\n]\n", errors: "no events\n"))
+    }
+
+    @Test(arguments: ["--since yesterday", "--since 0s", "--limit 1001"])
+    func refusesWhatIsNoFilter(_ options: String) async throws {
+        let run = try await natfleet("events \(options)", FakeFleet(try exampleFleet()))
+        #expect(run.code == 2)
+        #expect(run.errors.hasSuffix("  fix: run 'natfleet events --help'\n"))
+    }
+}
