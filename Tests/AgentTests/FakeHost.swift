@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import FleetAPI
+import FleetModel
 import Logging
 import NATPolicy
 import NetAddress
@@ -13,6 +14,7 @@ import TestSupport
 /// A NAT instance in memory, with one interface.
 struct FakeHost {
     let faults = Faults()
+    let clock = FakeClock()
     let kernel: FakeKernel
     let files: MemoryFiles
 
@@ -23,7 +25,9 @@ struct FakeHost {
 
     /// The agent as it starts: knows nothing but what is on disk.
     func start() -> Reconciler {
-        Reconciler(kernel: kernel, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        Reconciler(
+            kernel: kernel, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            clock: { clock.seconds })
     }
 
     /// Rules and sysctls as they are.
@@ -89,4 +93,62 @@ struct FakeHost {
     }
 
     static let nothing = DesiredState(hash: EffectivePolicy.none.hash, policy: .none)
+}
+
+/// Stands still until a test moves it.
+final class FakeClock: Sendable {
+    private let time = Mutex(1000.0)
+
+    var seconds: Double { time.withLock { $0 } }
+
+    func advance(_ seconds: Double) { time.withLock { $0 += seconds } }
+}
+
+extension Reconciler {
+    /// A whole trial, as the machine leads it.
+    ///
+    /// - Parameters:
+    ///   - confirmed: whether the controller answers in time.
+    ///   - meanwhile: what happens between proof and confirmation.
+    func apply(
+        _ desired: DesiredState, confirmed: Bool = true, meanwhile: () -> Void = {}
+    ) async -> WorkReport {
+        var machine = TrialMachine()
+        return await drive(&machine, .offered(desired), confirmed, meanwhile)
+    }
+
+    /// What an agent does first of all.
+    func start() async -> WorkReport {
+        var machine = TrialMachine()
+        return await drive(&machine, .started, true) {}
+    }
+
+    func reconcile() async -> WorkReport {
+        let report = await reconcile(.everything)
+        guard let retry = report.retry else { return report }
+        return await apply(retry)
+    }
+
+    private func drive(
+        _ machine: inout TrialMachine, _ event: TrialEvent, _ confirmed: Bool, _ meanwhile: () -> Void
+    ) async -> WorkReport {
+        var last = WorkReport(status: firstStatus)
+        var outcome: Outcome?
+        var pending = machine.handle(event, now: 0)
+        while !pending.isEmpty {
+            let action = pending.removeFirst()
+            switch action {
+            case .perform(let step):
+                let (event, report) = await perform(step)
+                (last, outcome) = (report, report.outcome ?? outcome)
+                pending += machine.handle(event, now: 0)
+            case .confirm:
+                meanwhile()
+                pending += machine.handle(confirmed ? .confirmed : .ticked, now: confirmed ? 0 : 1000)
+            case .finish: break
+            }
+        }
+        last.outcome = outcome
+        return last
+    }
 }

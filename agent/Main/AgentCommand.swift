@@ -45,8 +45,10 @@ struct Run: AsyncParsableCommand {
         let link = try exitOnFault(log) { try HTTPSControllerLink(configuration: configuration, files: files) }
         let kernel = LinuxKernel(
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller))
-        let reconciler = Reconciler(kernel: kernel, files: files, log: log)
-        await runUntilSignalled { await AgentLoop(link: link, reconciler: reconciler, log: log).run() }
+        let reconciler = Reconciler(kernel: kernel, files: files, log: log, clock: secondsSinceBoot)
+        await runUntilSignalled {
+            await AgentLoop(link: link, reconciler: reconciler, log: log, clock: secondsSinceBoot).run()
+        }
         log.notice("stopped; NAT stays as it is")
     }
 }
@@ -64,7 +66,7 @@ struct Restore: AsyncParsableCommand {
         let directory = try exitOnFault(log) { try loadStateDirectory(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: directory) }
         let kernel = LinuxKernel(vpcCIDRs: [], controller: [])
-        let reconciler = Reconciler(kernel: kernel, files: files, log: log)
+        let reconciler = Reconciler(kernel: kernel, files: files, log: log, clock: secondsSinceBoot)
         guard await reconciler.restore() else { throw ExitCode(1) }
     }
 }

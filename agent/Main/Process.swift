@@ -70,3 +70,10 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
     guard let port = try? PortRange(443), let address = try? IPAddress(place) else { return [] }
     return [Endpoint(address, ports: port)]
 }
+
+/// CLOCK_BOOTTIME: never goes back, and goes on while the machine sleeps (clock_gettime(2)).
+@Sendable func secondsSinceBoot() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
