@@ -209,6 +209,7 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",

@@ -16,7 +16,7 @@ struct ChangeTests {
     private func run(_ desired: DesiredState) async throws -> [String] {
         var change = Change(kernel: host.kernel, files: host.files)
         let prepared = try await change.prepare(Target(try compile(desired.policy, on: try FakeHost.facts())))
-        return try await change.perform(prepared)
+        return try await change.perform(prepared).differences
     }
 
     @Test func turningOnEndsWithForwarding() async throws {

@@ -17,6 +17,7 @@ struct FakeHost {
     let clock = FakeClock()
     let kernel: FakeKernel
     let files: MemoryFiles
+    let flows = FakeFlows()
 
     init() throws {
         kernel = FakeKernel(try Self.facts(), faults)
@@ -26,7 +27,7 @@ struct FakeHost {
     /// The agent as it starts: knows nothing but what is on disk.
     func start() -> Reconciler {
         Reconciler(
-            kernel: kernel, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            kernel: kernel, flows: flows, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             clock: { clock.seconds })
     }
 
@@ -93,6 +94,32 @@ struct FakeHost {
     }
 
     static let nothing = DesiredState(hash: EffectivePolicy.none.hash, policy: .none)
+}
+
+/// A connection tracking table in memory.
+final class FakeFlows: FlowTable {
+    let flows = Mutex<[TrackedFlow]>([])
+
+    func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError) {
+        flows.withLock { $0 }.filter { $0.family == family }.forEach(body)
+    }
+
+    func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow? {
+        flows.withLock { $0.first { $0.original == original } }
+    }
+
+    func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool {
+        flows.withLock { flows in
+            defer { flows.removeAll { $0 == flow } }
+            return flows.contains(flow)
+        }
+    }
+
+    func sweep(_ family: IPFamily, where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
+        let stale = flows.withLock { $0 }.filter { $0.family == family && isStale($0) }
+        for flow in stale { _ = try delete(flow) }
+        return stale.count
+    }
 }
 
 /// Stands still until a test moves it.

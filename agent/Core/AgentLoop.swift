@@ -14,11 +14,15 @@ package struct AgentLoop: Sendable {
     let link: any ControllerLink
     let reconciler: Reconciler
     let log: Logger
+    /// What the kernel tells by itself; nil where it can't be listened to, so that looking has to do.
+    let news: AsyncStream<NetworkEvent>?
     let clock: @Sendable () -> Double
 
     package init(
-        link: any ControllerLink, reconciler: Reconciler, log: Logger, clock: @escaping @Sendable () -> Double
+        link: any ControllerLink, reconciler: Reconciler, log: Logger, news: AsyncStream<NetworkEvent>?,
+        clock: @escaping @Sendable () -> Double
     ) {
+        self.news = news
         self.link = link
         self.reconciler = reconciler
         self.log = log
@@ -27,9 +31,12 @@ package struct AgentLoop: Sendable {
 
     package func run() async {
         let (events, sender) = AsyncStream.makeStream(of: AgentEvent.self)
-        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus)
+        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus, wholeLook: news == nil ? 10 : 300)
         await withDiscardingTaskGroup { group in
             group.addTask { await ticker(sender) }
+            if let news {
+                group.addTask { for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) } }
+            }
             var checkIn: Task<Void, Never>?
             sender.yield(.started)
             for await event in events {

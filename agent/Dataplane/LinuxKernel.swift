@@ -11,11 +11,17 @@ package struct LinuxKernel: Kernel {
     let runner: CommandRunner
     let vpcCIDRs: [CIDR]
     let controller: [Endpoint]
+    let generation: @Sendable () -> UInt32?
 
     /// - Parameters:
     ///   - vpcCIDRs: what the configuration says of the VPC.
     ///   - controller: where the agent reaches its controller, if that is a literal address.
-    package init(runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint]) {
+    ///   - generation: of the nf_tables ruleset.
+    package init(
+        runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint],
+        generation: @escaping @Sendable () -> UInt32?
+    ) {
+        self.generation = generation
         self.runner = runner
         self.vpcCIDRs = vpcCIDRs
         self.controller = controller
@@ -62,7 +68,7 @@ package struct LinuxKernel: Kernel {
         _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: step.text)
     }
 
-    package func rulesetGeneration() -> UInt32? { nil }
+    package func rulesetGeneration() -> UInt32? { generation() }
 
     package func bootID() -> String {
         guard let bytes = try? readFile("/proc/sys/kernel/random/boot_id") else { return "" }

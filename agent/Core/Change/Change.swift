@@ -13,6 +13,18 @@ struct PreparedChange: Sendable {
     let before: Snapshot
     /// Sentences on what the rules lack; sysctls are told by whoever sets them.
     let differences: [String]
+    /// Of the rules that were looked at, or older.
+    let generation: UInt32?
+}
+
+/// A change that runs and was read back.
+struct PerformedChange: Sendable {
+    /// Sentences on what differed before; empty when nothing had to be touched.
+    let differences: [String]
+    /// Of the rules as they were read back, or older.
+    let generation: UInt32?
+    /// All that the change concerns, as they are now.
+    let sysctls: [String: String]
 }
 
 /// Changes of the kernel: both families and the sysctls, or nothing (DESIGN §6, *tested*, *applied* and *verified*).
@@ -29,6 +41,7 @@ struct Change: Sendable {
         var target = meant
         let known = spelling
         let kernel = kernel
+        let generation = kernel.rulesetGeneration()
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             let spelled = try await spell(meant, family, known, kernel)
@@ -48,17 +61,18 @@ struct Change: Sendable {
         let ledger = try openLedger()
         before.found = ledger.found
         before.sysctls = try ledger.values(around: target.sysctls + target.forwarding)
-        return PreparedChange(target: target, plans: plans, before: before, differences: differences)
+        return PreparedChange(target: target, plans: plans, before: before, differences: differences, generation: generation)
     }
 
     /// Carries it out and reads it back; what fails is taken back.
     ///
-    /// - Returns: sentences on what differed before, empty when nothing had to be touched.
-    func perform(_ change: PreparedChange) async throws(ChangeFailure) -> [String] {
+    func perform(_ change: PreparedChange) async throws(ChangeFailure) -> PerformedChange {
         do throws(ChangeFailure) {
             var ledger = try openLedger()
-            try await touch(change, &ledger)
-            return change.differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" }
+            let generation = try await touch(change, &ledger)
+            return PerformedChange(
+                differences: change.differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" },
+                generation: generation, sysctls: try ledger.values(around: change.target.sysctls + change.target.forwarding))
         } catch {
             var failure = error
             failure.leftovers = await goBack(to: change.before)
@@ -66,27 +80,32 @@ struct Change: Sendable {
         }
     }
 
-    private func touch(_ change: PreparedChange, _ ledger: inout SysctlLedger) async throws(ChangeFailure) {
+    private func touch(
+        _ change: PreparedChange, _ ledger: inout SysctlLedger
+    ) async throws(ChangeFailure) -> UInt32? {
         let target = change.target
         let surplus = ledger.surplus(target.sysctls + target.forwarding)
         for key in surplus where SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
         for setting in target.sysctls { try ledger.set(setting) }
         let kernel = kernel
+        var generation = change.generation
         if change.plans.values.contains(where: { !$0.isEmpty }) {
             _ = try await eachFamily { family throws(ChangeFailure) in
                 for step in change.plans[family]?.steps ?? [] {
                     try await attempt { () throws(KernelError) in try await kernel.restore(family, step) }
                 }
             }
-            try await verify(target)
+            generation = try await verify(target)
         }
         for setting in target.forwarding { try ledger.set(setting) }
         for key in surplus where !SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
         for setting in target.sysctls { try ledger.set(setting) }
+        return generation
     }
 
-    private func verify(_ target: Target) async throws(ChangeFailure) {
+    private func verify(_ target: Target) async throws(ChangeFailure) -> UInt32? {
         let kernel = kernel
+        let generation = kernel.rulesetGeneration()
         _ = try await eachFamily { family throws(ChangeFailure) in
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
             let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)
@@ -94,6 +113,7 @@ struct Change: Sendable {
                 throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
             }
         }
+        return generation
     }
 
     /// The way back, which may not leak either: forwarding that was off goes off before the rules change, forwarding that was

@@ -58,9 +58,8 @@ extension Reconciler {
     }
 
     private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) {
-        let generation = kernel.rulesetGeneration()
         var lost: [String] = []
-        var facts = applied.facts
+        var facts = settled?.facts ?? applied.facts
         if look == .everything || settled == nil {
             (facts, lost) = try await currentFacts().keepingLost(since: applied.facts)
         }
@@ -76,9 +75,9 @@ extension Reconciler {
         var differences: [String] = []
         do throws(ChangeFailure) {
             let prepared = try await change.prepare(Target(compiled))
-            differences = try await change.perform(prepared)
-            let isQuiet = differences.isEmpty && lost.isEmpty
-            settled = isQuiet ? Settled(generation: generation, sysctls: prepared.before.sysctls, facts: facts) : nil
+            let done = try await change.perform(prepared)
+            differences = done.differences
+            settled = Settled(done, facts)
         } catch {
             throw TrialFailure(.failed, error.description)
         }
@@ -87,6 +86,10 @@ extension Reconciler {
             drift.repaired(differences, clock())
             status.drift = drift.summary
             log.warning("put back", metadata: ["differed": "\(brief(differences))"])
+        }
+        if !differences.isEmpty {
+            let ended = try endFlows(after: applied, running: compiled, on: facts)
+            if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
         }
         troubles[.drift] = drift.conditions(clock())
         noteHost(compiled, lost: lost, conflict: facts.backEndConflict(with: compiled.ruleset))

@@ -87,7 +87,8 @@ extension Reconciler {
         guard let attempt, let change = attempt.change else { throw .missing }
         settled = nil
         do throws(ChangeFailure) {
-            _ = try await Change(kernel: kernel, files: files).perform(change)
+            let done = try await Change(kernel: kernel, files: files).perform(change)
+            settled = Settled(done, attempt.facts)
         } catch {
             throw TrialFailure(.failed, error.description)
         }
@@ -96,6 +97,8 @@ extension Reconciler {
     /// - Returns: what the controller has to confirm.
     private func prove() async throws(TrialFailure) -> Outcome {
         guard let attempt else { throw .missing }
+        let ended = try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
+        if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
             at: Date())
@@ -117,6 +120,7 @@ extension Reconciler {
         settled = nil
         let leftovers = await Change(kernel: kernel, files: files).goBack(to: before)
         if !leftovers.isEmpty { return getStuck(failure, leftovers) }
+        endFlows(ofTrial: attempt.compiled)
         forgetTrial()
         _ = remember(attempt.desired, attempt.facts, failure)
         return (.succeeded, conclude(failure))

@@ -18,9 +18,15 @@ import Netfilter
 package actor Reconciler {
     /// What was read last and found to be as it should.
     struct Settled {
+        /// nil where rules may change without one: on the legacy back end.
         var generation: UInt32?
         var sysctls: [String: String]
         var facts: HostFacts
+
+        init(_ change: PerformedChange, _ facts: HostFacts) {
+            generation = facts.iptables.backend == .nft ? change.generation : nil
+            (sysctls, self.facts) = (change.sysctls, facts)
+        }
     }
 
     /// A trial under way.
@@ -32,6 +38,7 @@ package actor Reconciler {
     }
 
     let kernel: any Kernel
+    let flows: any FlowTable
     let files: any StateFiles
     let log: Logger
     /// Seconds of a clock that never goes back.
@@ -61,9 +68,11 @@ package actor Reconciler {
     }
 
     package init(
-        kernel: any Kernel, files: any StateFiles, log: Logger, clock: @escaping @Sendable () -> Double
+        kernel: any Kernel, flows: any FlowTable, files: any StateFiles, log: Logger,
+        clock: @escaping @Sendable () -> Double
     ) {
         self.kernel = kernel
+        self.flows = flows
         self.files = files
         self.log = log
         self.clock = clock
