@@ -20,6 +20,8 @@ package enum StateFile: String, CaseIterable, Hashable, Sendable {
     case applied = "applied.json"
     /// Values of sysctls before natfleet changed them.
     case sysctls = "sysctls.json"
+    /// Size of connection tracking before natfleet changed it.
+    case conntrack = "conntrack.json"
     /// The rules that run, as `iptables-restore` and `ip6tables-restore` take them.
     case rulesIPv4 = "rules.v4"
     case rulesIPv6 = "rules.v6"

@@ -40,6 +40,14 @@ package struct ConntrackSize: Codable, Hashable, Sendable {
         ConntrackSize(max: max, buckets: Swift.min(Swift.max(max, 1024), 1 << 20))
     }
 
+    /// Whether this is what the kernel makes of `wanted`.
+    func isSame(as wanted: ConntrackSize) -> Bool { max == wanted.max && hasBuckets(of: wanted) }
+
+    /// It rounds the hash up to whole pages, of up to 64 KiB.
+    func hasBuckets(of wanted: ConntrackSize) -> Bool {
+        (wanted.buckets..<wanted.buckets + 8192).contains(buckets)
+    }
+
     /// From /proc/meminfo.
     package static func memoryKiB(_ meminfo: String) -> Int? {
         meminfo.split(separator: "\n").first { $0.hasPrefix("MemTotal:") }?
