@@ -32,6 +32,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
     package var dnat: [PortForward]
     /// nil: not said, which means on.
     package var `guard`: Bool?
+    /// nil: not said, which means auto.
+    package var conntrack: Conntrack?
 
     package init(
         priority: Int = 100,
@@ -39,7 +41,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         forwarding: Forwarding = Forwarding(),
         masquerade: [Masquerade] = [],
         dnat: [PortForward] = [],
-        guard: Bool? = nil
+        guard: Bool? = nil,
+        conntrack: Conntrack? = nil
     ) {
         self.priority = priority
         self.selector = selector
@@ -47,6 +50,7 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.conntrack = conntrack
     }
 }
 
