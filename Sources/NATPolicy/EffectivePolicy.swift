@@ -32,6 +32,8 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
     package var masquerade: [Layered<Masquerade>]
     package var dnat: [Layered<PortForward>]
     package var `guard`: Bool
+    /// What clients must be able to reach, of all layers; nil for nothing but what is always checked.
+    package var probes: [ProbeTarget]?
 
     /// Nothing: no layer selects the instance, so it runs no rule of ours.
     package static let none = EffectivePolicy(layers: [])
@@ -41,12 +43,14 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
         forwarding: Forwarding = Forwarding(),
         masquerade: [Layered<Masquerade>] = [],
         dnat: [Layered<PortForward>] = [],
-        guard: Bool = true
+        guard: Bool = true,
+        probes: [ProbeTarget]? = nil
     ) {
         self.layers = layers
         self.forwarding = forwarding
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.probes = probes
     }
 }

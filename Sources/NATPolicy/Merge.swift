@@ -54,6 +54,8 @@ package func mergeLayers(_ layers: [PolicyLayer]) -> Result<EffectivePolicy, Lay
         merged.masquerade += layer.spec.masquerade.map { .init(policy: layer.policy, entry: $0) }
         merged.dnat += layer.spec.dnat.map { .init(policy: layer.policy, entry: $0) }
     }
+    let probes = layers.flatMap { $0.spec.probes ?? [] }
+    merged.probes = probes.isEmpty ? nil : probes
     merged.guard = layers.lazy.compactMap(\.spec.guard).first ?? true
     let conflicts = guardConflicts(layers) + claimConflicts(merged.dnat)
     return conflicts.isEmpty ? .success(merged.normalized()) : .failure(LayerConflicts(conflicts: conflicts))

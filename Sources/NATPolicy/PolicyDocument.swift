@@ -32,6 +32,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
     package var dnat: [PortForward]
     /// nil: not said, which means on.
     package var `guard`: Bool?
+    /// What clients must be able to reach; nil for nothing but what is always checked.
+    package var probes: [ProbeTarget]?
 
     package init(
         priority: Int = 100,
@@ -39,7 +41,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         forwarding: Forwarding = Forwarding(),
         masquerade: [Masquerade] = [],
         dnat: [PortForward] = [],
-        guard: Bool? = nil
+        guard: Bool? = nil,
+        probes: [ProbeTarget]? = nil
     ) {
         self.priority = priority
         self.selector = selector
@@ -47,6 +50,7 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.probes = probes
     }
 }
 
