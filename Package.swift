@@ -217,6 +217,11 @@ let package = Package(
             ],
             path: "agent/Main"
         ),
+        .target(
+            name: "AgentNetlink",
+            dependencies: ["AgentCore", "NetAddress"],
+            path: "agent/Netlink"
+        ),
         .target(name: "CGlibcCompat", path: "agent/CGlibcCompat"),
 
         // MARK: Tests
@@ -311,6 +316,10 @@ let package = Package(
         .testTarget(
             name: "NetfilterTests",
             dependencies: ["NetAddress", "Netfilter", "TestSupport"]
+        ),
+        .testTarget(
+            name: "NetlinkTests",
+            dependencies: ["AgentCore", "AgentNetlink", "NetAddress", "TestSupport"]
         ),
         .target(
             name: "TestSupport",
