@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import AgentCore
+package import AgentCore
 import CGlibcCompat
 import Glibc
 import Subprocess
@@ -18,7 +18,7 @@ package struct CommandRunner: Sendable {
 
     /// - Returns: standard output.
     /// - Throws: when the program is missing, exits with anything but 0, or takes too long; names command and message.
-    func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
+    package func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
         let command = ([program] + arguments).joined(separator: " ")
         guard let path = Self.locate(program) else {
             throw KernelError("\(program) is not installed (looked in \(Self.folders.joined(separator: ", ")))")
