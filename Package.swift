@@ -223,6 +223,17 @@ let package = Package(
             dependencies: ["AgentCore", "NetAddress"],
             path: "agent/Netlink"
         ),
+        .target(
+            name: "AgentProbes",
+            dependencies: [
+                "AgentCore",
+                "CGlibcCompat",
+                "NATPolicy",
+                "NetAddress",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "agent/Probes"
+        ),
         .target(name: "CGlibcCompat", path: "agent/CGlibcCompat"),
 
         // MARK: Tests
@@ -232,6 +243,8 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
+                "AgentProbes",
                 "FleetAPI",
                 "FleetModel",
                 "NATPolicy",

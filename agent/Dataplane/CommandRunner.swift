@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import AgentCore
+package import AgentCore
 import CGlibcCompat
 import Glibc
 import Subprocess
@@ -23,7 +23,7 @@ package struct CommandRunner: Sendable {
 
     /// - Returns: standard output.
     /// - Throws: when the program is missing, exits with anything but 0, or takes too long; names command and message.
-    func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
+    package func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
         let result = try await result(program, arguments, input: input)
         guard let failure = result.failure else { return result.output }
         throw KernelError(failure)
