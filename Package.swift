@@ -210,6 +210,7 @@ let package = Package(
                 "AgentDataplane",
                 "AgentLink",
                 "AgentNetlink",
+                "AgentProbes",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",
