@@ -47,14 +47,23 @@ package struct ConditionKind: Hashable, Sendable {
     package static let factsLost = ConditionKind(
         code: "facts-lost", severity: .warning,
         remedy: "give the interface its address or route back; the rules stay as they were")
-
+    package static let trialReverted = ConditionKind(
+        code: "trial-reverted", severity: .critical,
+        remedy: "read the reason, change the policy or the host; the instance runs what it ran before")
+    package static let driftRepaired = ConditionKind(
+        code: "drift-repaired", severity: .warning,
+        remedy: "find out who changed the rules or sysctls named; natfleet has put them back")
+    package static let contended = ConditionKind(
+        code: "contended", severity: .critical,
+        remedy: "stop the program that keeps changing the chain named; natfleet puts it back every 30 s only")
     package static let familyHeldBack = ConditionKind(
         code: "family-held-back", severity: .warning,
         remedy: "give the host a default route of that family, or take the family out of spec.forwarding")
 
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
-        .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed, .conntrackNotSized,
+        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed,
+        .conntrackNotSized,
     ]
 
     package init(code: String, severity: Severity, remedy: String) {

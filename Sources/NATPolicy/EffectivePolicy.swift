@@ -32,6 +32,10 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
     package var masquerade: [Layered<Masquerade>]
     package var dnat: [Layered<PortForward>]
     package var `guard`: Bool
+    /// How long a trial on the instance may wait for its confirmation, in seconds; nil is `defaultConfirmTimeout`.
+    package var confirmTimeout: Int?
+
+    package static let defaultConfirmTimeout = 120
     /// nil: no layer says, which means auto.
     package var conntrack: Conntrack?
 

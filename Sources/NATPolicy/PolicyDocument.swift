@@ -125,6 +125,8 @@ package struct PortForward: Codable, Hashable, Sendable {
     package var hairpin: Bool
     /// Port 22 may be taken.
     package var allowSSH: Bool
+    /// true: connections may finish when the forward is changed or removed; nil is false, left out as it came later.
+    package var drain: Bool?
 
     package var family: IPFamily { to.address.family }
 
@@ -137,7 +139,8 @@ package struct PortForward: Codable, Hashable, Sendable {
         sources: [CIDR] = [],
         masquerade: Bool = false,
         hairpin: Bool = false,
-        allowSSH: Bool = false
+        allowSSH: Bool = false,
+        drain: Bool? = nil
     ) {
         self.name = name
         self.protocol = `protocol`
@@ -148,5 +151,6 @@ package struct PortForward: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.hairpin = hairpin
         self.allowSSH = allowSSH
+        self.drain = drain
     }
 }

@@ -49,6 +49,15 @@ package struct CommandRunner: Sendable {
         }
     }
 
+    /// `run` for several at once, which have no typed errors.
+    func attempt(_ program: String, _ arguments: [String]) async -> Result<String, KernelError> {
+        do throws(KernelError) {
+            return .success(try await run(program, arguments))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     private func execute(
         _ path: String, _ arguments: [String], _ input: String, _ command: String
     ) async throws -> CommandResult {
