@@ -32,14 +32,14 @@ package struct CommandRunner: Sendable {
     /// - Returns: what it printed, whatever its exit status.
     /// - Throws: when the program is missing or takes too long.
     func result(
-        _ program: String, _ arguments: [String], input: String = ""
+        _ program: String, _ arguments: [String], input: String = "", within limit: Duration? = nil
     ) async throws(KernelError) -> CommandResult {
         let command = ([program] + arguments).joined(separator: " ")
         guard let path = locate(program) else {
             throw KernelError("\(program) is not installed (looked in \(folders.joined(separator: ", ")))")
         }
         do {
-            return try await finish(within: timeout) {
+            return try await finish(within: limit ?? timeout) {
                 try await self.execute(path, arguments, input, command)
             }
         } catch let error as KernelError {

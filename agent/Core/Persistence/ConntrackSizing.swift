@@ -27,6 +27,11 @@ package struct ConntrackSizing: Sendable {
         /// To be kept over reboots; nil where natfleet set none.
         package var size: ConntrackSize?
         package var condition: Condition?
+
+        package init(size: ConntrackSize? = nil, condition: Condition? = nil) {
+            self.size = size
+            self.condition = condition
+        }
     }
 
     /// Changes nothing where the size is right. Belongs after the rules: they bring the module, and with it the keys.
