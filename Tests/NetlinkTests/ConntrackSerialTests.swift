@@ -12,7 +12,10 @@ import Testing
 struct ConntrackSerialTests {
     @Test func smoke() async throws {
         let net = try await Netns()
-        try await net.run("router", "iptables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT; ip6tables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT")
+        try await net.run(
+            "router",
+            "iptables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT; ip6tables-nft -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT"
+        )
         try await net.run("client", "ping -c 1 -W 2 198.51.100.7; ping -c 1 -W 2 2001:db8:2::7")
         let flows = try await net.inside("router") {
             var flows: [TrackedFlow] = []
@@ -23,7 +26,9 @@ struct ConntrackSerialTests {
         let first = try #require(flows.first)
         let found = try await net.inside("router") { try ConntrackTable().lookup(first.original) }
         print(found as Any)
-        let deleted = try await net.inside("router") { [try ConntrackTable().delete(first), try ConntrackTable().delete(first)] }
+        let deleted = try await net.inside("router") {
+            [try ConntrackTable().delete(first), try ConntrackTable().delete(first)]
+        }
         print(deleted, try await net.inside("router") { rulesetGeneration() } as Any)
         print(rulesetGeneration() as Any)
         print(try await net.run("router", "conntrack -L; conntrack -L -f ipv6"))
