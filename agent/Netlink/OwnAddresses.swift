@@ -67,6 +67,8 @@ struct KnownAddresses {
     private static let limit = 4096
     private var flags: [InterfaceAddress.Identity: UInt8] = [:]
 
+    var count: Int { flags.count }
+
     /// Whether a message of rtnetlink says that something is not as it was.
     mutating func isNews(_ message: NetlinkMessage) -> Bool {
         guard [RouteType.newAddress, RouteType.deletedAddress].contains(message.type),
