@@ -334,7 +334,7 @@ let package = Package(
         ),
         .testTarget(
             name: "NetlinkTests",
-            dependencies: ["AgentCore", "AgentNetlink", "NetAddress", "TestSupport"]
+            dependencies: ["AgentCore", "AgentNetlink", "NATPolicy", "NetAddress", "Netfilter", "TestSupport"]
         ),
         .target(
             name: "TestSupport",
