@@ -241,7 +241,13 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
+                "AgentCore",
+                "AgentLink",
                 "ControllerCLI",
+                "ControllerCore",
+                "ControllerHTTP",
+                "ControllerMain",
+                "ControllerPKI",
                 "FleetAPI",
                 "FleetModel",
                 "HTTPSClient",
@@ -252,8 +258,12 @@ let package = Package(
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
-            ]
+            ],
+            exclude: ["Golden"]
         ),
         .testTarget(
             name: "ControllerTests",
