@@ -243,6 +243,7 @@ let package = Package(
             dependencies: [
                 "AgentCore",
                 "AgentLink",
+                "AgentMain",
                 "ControllerCLI",
                 "ControllerCore",
                 "ControllerHTTP",

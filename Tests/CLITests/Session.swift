@@ -14,6 +14,7 @@ final class Session: Sendable {
     private let controller: RealController
     private let agents = Mutex<[String: RealAgent]>([:])
     private let lastSecret = Mutex("")
+    private let clients = Mutex<[ClientConfiguration: RemoteFleet]>([:])
 
     private init(_ controller: RealController) { self.controller = controller }
 
@@ -67,10 +68,11 @@ final class Session: Sendable {
         var run = CommandRun(code: 0, output: "", errors: "")
         for stage in command.stages {
             let input = try stage.input.map { try String(contentsOfFile: path($0), encoding: .utf8) } ?? run.output
-            let arguments = stage.arguments.dropFirst().map { $0.replacing("DIR", with: controller.folder.path) }
+            let words = stage.arguments.map { $0.replacing("DIR", with: controller.folder.path) }
+            let arguments = Array(words.dropFirst())
             let result =
-                arguments.first == "serve" && !arguments.contains("--help")
-                ? try await serve(arguments) : try await verb(arguments, input: input, waits: command.waits)
+                words.first != "natfleet" || arguments.first == "serve"
+                ? try await program(words) : try await verb(arguments, input: input, waits: command.waits)
             run = CommandRun(code: result.code, output: result.output, errors: run.errors + result.errors)
             if let secret = run.output.firstMatch(of: /nfj_[0-9a-f]+/) {
                 lastSecret.withLock { $0 = String(secret.output) }
@@ -104,14 +106,23 @@ final class Session: Sendable {
                 guard number <= waits.count else { throw CancellationError() }
                 try await self.happen(waits[number - 1])
             },
-            connect: { RemoteFleet($0) })
+            connect: { [self] in client($0) })
         let code = await runCLI(Natfleet.self, arguments, context)
         return CommandRun(code: code, output: output.text, errors: errors.text)
     }
 
-    /// The executable itself, which goes on until SIGTERM; once it listens, it gets one.
-    private func serve(_ arguments: [String]) async throws -> CommandRun {
-        let program = URL(filePath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
+    /// Command lines share connections: a handshake takes longer than all else that they do.
+    private func client(_ configuration: ClientConfiguration) -> RemoteFleet {
+        clients.withLock { clients in
+            let client = clients[configuration] ?? RemoteFleet(configuration)
+            clients[configuration] = client
+            return client
+        }
+    }
+
+    /// An executable itself; one that goes on gets SIGTERM as soon as it listens.
+    private func program(_ words: [String]) async throws -> CommandRun {
+        let folder = URL(filePath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
         let script = """
             log=$1; shift
             "$@" 2> "$log" & pid=$!
@@ -127,8 +138,8 @@ final class Session: Sendable {
             """
         let result = try await runProgram(
             "/bin/bash",
-            ["-c", script, "serve", "\(controller.folder.path)/log", program.appending(path: "natfleet").path()]
-                + arguments)
+            ["-c", script, "run", "\(controller.folder.path)/log", folder.appending(path: words[0]).path()]
+                + words.dropFirst())
         let errors = result.errors
             .replacing(/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[+-][0-9]{4}/, with: "TIME")
             .replacing(/[0-9a-f]{64}/, with: "CA-HASH")

@@ -17,7 +17,9 @@ struct TranscriptTests {
 
     private static func rows() throws -> [CommandRow] {
         try Transcript.names.flatMap { try Transcript.recorded($0).commands }.flatMap { command in
-            command.stages.map { CommandRow(Array($0.arguments.dropFirst()), code: command.code ?? -1) }
+            command.stages.filter { $0.arguments.first == "natfleet" }.map {
+                CommandRow(Array($0.arguments.dropFirst()), code: command.code ?? -1)
+            }
         }
     }
 
@@ -36,7 +38,7 @@ struct TranscriptTests {
         let rows = try Self.rows().filter { row in
             !(row.words.first == verb && row.words.contains(first) && row.words.contains(second))
         }
-        #expect(try CommandTree().missing(in: rows) == [missing])
+        #expect(try CommandTree().missing(in: rows).contains(missing))
     }
 
     @Test(arguments: ["bash", "zsh", "fish"]) func completionsAreOfTheExecutable(_ name: String) async throws {
