@@ -14,7 +14,6 @@ final class Session: Sendable {
     private let controller: RealController
     private let agents = Mutex<[String: RealAgent]>([:])
     private let lastSecret = Mutex("")
-    private let clients = Mutex<[ClientConfiguration: RemoteFleet]>([:])
 
     private init(_ controller: RealController) { self.controller = controller }
 
@@ -106,18 +105,9 @@ final class Session: Sendable {
                 guard number <= waits.count else { throw CancellationError() }
                 try await self.happen(waits[number - 1])
             },
-            connect: { [self] in client($0) })
+            connect: { RemoteFleet($0) })
         let code = await runCLI(Natfleet.self, arguments, context)
         return CommandRun(code: code, output: output.text, errors: errors.text)
-    }
-
-    /// Command lines share connections: a handshake takes longer than all else that they do.
-    private func client(_ configuration: ClientConfiguration) -> RemoteFleet {
-        clients.withLock { clients in
-            let client = clients[configuration] ?? RemoteFleet(configuration)
-            clients[configuration] = client
-            return client
-        }
     }
 
     /// An executable itself; one that goes on gets SIGTERM as soon as it listens.
