@@ -9,7 +9,8 @@ import Testing
 @testable import ControllerMain
 
 /// The whole command line against a real controller: exactly what was recorded. RECORD=1 records what is printed now.
-struct TranscriptTests {
+/// One after the other: parsing a command line of a debug build takes ArgumentParser long, and other suites keep time.
+@Suite(.serialized) struct TranscriptTests {
     @Test(arguments: Transcript.names) func isAsRecorded(_ name: String) async throws {
         let difference = try goldenDifference(try await Session.play(name), "\(name).txt")
         #expect(difference.isEmpty, "\(difference.joined(separator: "\n"))")
