@@ -6,6 +6,7 @@ internal import FleetModel
 internal import Foundation
 internal import NATPolicy
 internal import NetAddress
+internal import PolicyImport
 
 extension PolicyView: Resource {
     static let head = ["NAME", "REVISION", "CURRENT", "HEALTHY", "AGE"]
@@ -32,6 +33,8 @@ extension PolicyView: Resource {
     }
 
     var reference: String { "policy/\(name)" }
+
+    var file: String? { document.yaml }
 
     private func share(_ part: Int) -> Cell {
         Cell("\(part)/\(instances.count)", instances.isEmpty ? .plain : part == instances.count ? .good : .warning)
