@@ -77,6 +77,7 @@ struct ExamplePolicyTests {
               masquerade: true
             - {name: bastion, protocol: tcp, port: 22, to: "10.0.1.2:22-22", allowSSH: true}
           guard: true
+          probes: ["tcp:[2001:db8:7::7]:443", "tcp:203.0.113.7:443"]
         """
 
     static func only(_ text: String) throws -> PolicyDocument {
@@ -103,6 +104,7 @@ struct ExamplePolicyTests {
                     to: try Endpoint("[2001:db8:0:2::1]:80")),
             ])
         #expect(policy.spec.guard == nil)
+        #expect(policy.spec.probes == nil)
     }
 
     @Test
@@ -113,6 +115,7 @@ struct ExamplePolicyTests {
         #expect(policy.spec.selector.matchLabels == ["vpc": "prod", "aws/az": "eu-west-1a"])
         #expect(policy.spec.selector.instances == ["i-0123456789abcdef0", "i-0abc"])
         #expect(policy.spec.guard == true)
+        #expect(policy.spec.probes?.map(\.description) == ["tcp:203.0.113.7:443", "tcp:[2001:db8:7::7]:443"])
         #expect(
             policy.spec.masquerade == [
                 Masquerade(

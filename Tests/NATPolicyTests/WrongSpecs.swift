@@ -106,11 +106,6 @@ extension WrongPolicy {
             6, 3, "spec.conntrack",
             "'conntrack' is not supported yet"),
         .init(
-            "probes",
-            spec(#"probes: ["tcp:203.0.113.7:443"]"#),
-            6, 3, "spec.probes",
-            "'probes' is not supported yet"),
-        .init(
             "tests",
             spec("tests: []"),
             6, 3, "spec.tests",
