@@ -335,7 +335,7 @@ let package = Package(
         ),
         .testTarget(
             name: "NetlinkTests",
-            dependencies: ["AgentCore", "AgentNetlink", "NetAddress", "TestSupport"]
+            dependencies: ["AgentCore", "AgentNetlink", "NATPolicy", "NetAddress", "Netfilter", "TestSupport"]
         ),
         .executableTarget(
             name: "ProbeDriver",
