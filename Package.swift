@@ -209,6 +209,8 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
+                "AgentProbes",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",

@@ -32,8 +32,12 @@ package struct PolicySpec: Codable, Hashable, Sendable {
     package var dnat: [PortForward]
     /// nil: not said, which means on.
     package var `guard`: Bool?
+    /// nil: not said, which means auto.
+    package var conntrack: Conntrack?
     /// What clients must be able to reach; nil for nothing but what is always checked.
     package var probes: [ProbeTarget]?
+    /// nil: not said.
+    package var rollout: RolloutStrategy?
 
     package init(
         priority: Int = 100,
@@ -42,7 +46,9 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         masquerade: [Masquerade] = [],
         dnat: [PortForward] = [],
         guard: Bool? = nil,
-        probes: [ProbeTarget]? = nil
+        conntrack: Conntrack? = nil,
+        probes: [ProbeTarget]? = nil,
+        rollout: RolloutStrategy? = nil
     ) {
         self.priority = priority
         self.selector = selector
@@ -50,7 +56,9 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.conntrack = conntrack
         self.probes = probes
+        self.rollout = rollout
     }
 }
 
@@ -125,6 +133,8 @@ package struct PortForward: Codable, Hashable, Sendable {
     package var hairpin: Bool
     /// Port 22 may be taken.
     package var allowSSH: Bool
+    /// true: connections may finish when the forward is changed or removed; nil is false, left out as it came later.
+    package var drain: Bool?
 
     package var family: IPFamily { to.address.family }
 
@@ -137,7 +147,8 @@ package struct PortForward: Codable, Hashable, Sendable {
         sources: [CIDR] = [],
         masquerade: Bool = false,
         hairpin: Bool = false,
-        allowSSH: Bool = false
+        allowSSH: Bool = false,
+        drain: Bool? = nil
     ) {
         self.name = name
         self.protocol = `protocol`
@@ -148,5 +159,6 @@ package struct PortForward: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.hairpin = hairpin
         self.allowSSH = allowSSH
+        self.drain = drain
     }
 }

@@ -78,6 +78,7 @@ struct ExamplePolicyTests {
             - {name: bastion, protocol: tcp, port: 22, to: "10.0.1.2:22-22", allowSSH: true}
           guard: true
           probes: ["tcp:[2001:db8:7::7]:443", "tcp:203.0.113.7:443"]
+          conntrack: {max: 262144}
         """
 
     static func only(_ text: String) throws -> PolicyDocument {
@@ -103,7 +104,7 @@ struct ExamplePolicyTests {
                     name: "PortMapping6", protocol: .tcp, port: try PortRange(8001),
                     to: try Endpoint("[2001:db8:0:2::1]:80")),
             ])
-        #expect(policy.spec.guard == nil)
+        #expect(policy.spec.guard == nil && policy.spec.conntrack == nil)
         #expect(policy.spec.probes == nil)
     }
 
@@ -116,6 +117,7 @@ struct ExamplePolicyTests {
         #expect(policy.spec.selector.instances == ["i-0123456789abcdef0", "i-0abc"])
         #expect(policy.spec.guard == true)
         #expect(policy.spec.probes?.map(\.description) == ["tcp:203.0.113.7:443", "tcp:[2001:db8:7::7]:443"])
+        #expect(policy.spec.conntrack == Conntrack(max: .entries(262_144)))
         #expect(
             policy.spec.masquerade == [
                 Masquerade(
