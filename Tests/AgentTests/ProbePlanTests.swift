@@ -172,6 +172,34 @@ struct ProbePlanTests {
     }
 
     @Test
+    func clientsInUseAreThoseThatWereAnsweredAndNotTheProbes() throws {
+        func flow(
+            _ source: String, to destination: String = "203.0.113.7", _ port: UInt16 = 443, protocolNumber: UInt8 = 6,
+            as seen: String = "10.0.0.11", status: FlowStatus = .seenReply
+        ) throws -> TrackedFlow {
+            let ends = (try IPAddress(source), try IPAddress(destination))
+            return TrackedFlow(
+                original: FlowTuple(
+                    source: ends.0, destination: ends.1, protocolNumber: protocolNumber,
+                    detail: .ports(source: 4000, destination: port)),
+                reply: FlowTuple(
+                    source: ends.1, destination: try IPAddress(seen), protocolNumber: protocolNumber,
+                    detail: .ports(source: port, destination: 4000)),
+                status: status)
+        }
+        var seen = ClientsInUse()
+        for flow in try [
+            flow("10.0.1.10"), flow("10.0.1.11", 53, protocolNumber: 17),
+            // Nobody answered, or nobody translated.
+            flow("10.0.1.12", status: []), flow("10.0.1.13", as: "10.0.1.13"),
+            // The probe's connection to a target, before and after its datagram.
+            flow("10.0.0.3"), flow("10.0.0.3", to: "192.0.2.1", 9, protocolNumber: 17, status: []),
+            flow("10.0.0.3", to: "203.0.113.8"),
+        ] { seen.see(flow) }
+        #expect(seen.clients.sorted().map(\.description) == ["10.0.1.10", "10.0.1.11"])
+    }
+
+    @Test
     func familyThatIsNotMasqueradedIsNotProbed() throws {
         let plan = try Self.plan(
             [Self.egress(["10.0.0.0/16"], families: [.ipv4])], on: Self.facts(vpc: ["10.0.0.0/16"]),

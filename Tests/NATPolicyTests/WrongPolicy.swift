@@ -135,9 +135,7 @@ struct WrongPolicyTests {
 
     @Test
     func everyKeyThatIsNotDueYetIsRefusedInThoseWords() {
-        let entries =
-            ["tests: []"].map(WrongPolicy.spec)
-            + [WrongPolicy.forward(#"name: web, protocol: tcp, port: 80, to: "10.0.1.1:80", drain: true"#)]
+        let entries = ["tests: []", "rollout: {waves: []}", "rollout: {onFailure: pause}"].map(WrongPolicy.spec)
         for text in entries {
             let messages = readPolicies(name: "web.yaml", text: text).diagnostics.map(\.message)
             #expect(messages.count == 1 && messages.allSatisfy { $0.contains("not supported yet") }, "\(messages)")

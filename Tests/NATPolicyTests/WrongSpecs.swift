@@ -131,10 +131,10 @@ extension WrongPolicy {
             6, 3, "spec.tests",
             "'tests' is not supported yet"),
         .init(
-            "rollout",
-            spec("rollout: {}"),
-            6, 3, "spec.rollout",
-            "'rollout' is not supported yet"),
+            "waves",
+            spec("rollout: {waves: []}"),
+            6, 13, "spec.rollout.waves",
+            "'waves' is not supported yet"),
         .init(
             "truth value in quotes",
             spec(#"guard: "true""#),

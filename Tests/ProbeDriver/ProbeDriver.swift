@@ -34,7 +34,7 @@ struct ProbeDriver {
         let runner = CommandRunner()
         let table = ConntrackTable()
         let driver = ProbeDriver(
-            kernel: LinuxKernel(vpcCIDRs: vpc, controller: []),
+            kernel: LinuxKernel(vpcCIDRs: vpc, controller: [], generation: { nil }),
             policy: policy,
             probe: NamespaceProbe(
                 programs: { program, arguments, input throws(KernelError) in

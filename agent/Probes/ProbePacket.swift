@@ -17,9 +17,10 @@ struct ProbePacket: Hashable, Sendable {
     /// Ends with the next router: forwarded like any other, and seen by nobody.
     let isShort: Bool
 
-    /// Port 9 is discard (RFC 863), should anybody ever read it.
     init(datagramFrom client: IPAddress, to destination: IPAddress) {
-        (self.client, self.destination, port, isConnection, isShort) = (client, destination, 9, false, true)
+        (self.client, self.destination, port, isConnection, isShort) = (
+            client, destination, ProbePlan.datagramPort, false, true
+        )
     }
 
     init(connectionFrom client: IPAddress?, to target: ProbeTarget, isShort: Bool = false) {
