@@ -314,12 +314,15 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
+                "AgentCore",
                 "AgentMain",
                 "ControllerMain",
                 "FleetAPI",
                 "FleetModel",
                 "HTTPSClient",
                 "NATPolicy",
+                "NetAddress",
+                "ProbeDriver",
                 "TestSupport",
             ]
         ),
@@ -346,6 +349,20 @@ let package = Package(
         .testTarget(
             name: "NetlinkTests",
             dependencies: ["AgentCore", "AgentNetlink", "NATPolicy", "NetAddress", "Netfilter", "TestSupport"]
+        ),
+        .executableTarget(
+            name: "ProbeDriver",
+            dependencies: [
+                "AgentCore",
+                "AgentDataplane",
+                "AgentNetlink",
+                "AgentProbes",
+                "NATPolicy",
+                "NetAddress",
+                "Netfilter",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/ProbeDriver"
         ),
         .target(
             name: "TestSupport",

@@ -57,6 +57,7 @@ extension PolicyView: Resource {
         text.field("Forwarding", families.isEmpty ? "as it is" : families.joined(separator: ","))
         text.field("Guard", spec.guard == false ? Cell("off", .warning) : "on")
         if let conntrack = spec.conntrack { text.field("Conntrack max", "\(conntrack.max)") }
+        if let probes = spec.probes { text.field("Probes", probes.map(\.description).joined(separator: ",")) }
         text.section("Masquerade", masqueradeTable)
         text.section("Port forwards", forwardTable)
         text.section("Instances", memberTable)
