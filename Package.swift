@@ -209,6 +209,8 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
+                "AgentProbes",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",
@@ -222,6 +224,17 @@ let package = Package(
             dependencies: ["AgentCore", "NetAddress"],
             path: "agent/Netlink"
         ),
+        .target(
+            name: "AgentProbes",
+            dependencies: [
+                "AgentCore",
+                "CGlibcCompat",
+                "NATPolicy",
+                "NetAddress",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "agent/Probes"
+        ),
         .target(name: "CGlibcCompat", path: "agent/CGlibcCompat"),
 
         // MARK: Tests
@@ -231,6 +244,8 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
+                "AgentProbes",
                 "FleetAPI",
                 "FleetModel",
                 "NATPolicy",

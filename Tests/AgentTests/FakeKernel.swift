@@ -17,9 +17,13 @@ final class FakeKernel: Kernel {
             "net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "0",
             "net.ipv4.conf.all.send_redirects": "1", "net.ipv4.conf.eth0.send_redirects": "1",
             "net.ipv6.conf.all.forwarding": "0", "net.ipv6.conf.eth0.accept_ra": "1",
+            "net.netfilter.nf_conntrack_max": "262144", "net.netfilter.nf_conntrack_buckets": "262144",
         ]
         /// Everything that changed something, in order.
         var touched: [String] = []
+        var bootID = "boot 1"
+        /// nil as on legacy; a test that sets it has to move it too.
+        var generation: UInt32?
         /// What was done while forwarding was on without a masquerade.
         var leaks: [String] = []
 
@@ -80,6 +84,10 @@ final class FakeKernel: Kernel {
             throw KernelError("\(error)")
         }
     }
+
+    func rulesetGeneration() -> UInt32? { machine.withLock { $0.generation } }
+
+    func bootID() -> String { machine.withLock { $0.bootID } }
 
     func sysctl(_ key: String) throws(KernelError) -> String? {
         try check(.readSysctl, key)
