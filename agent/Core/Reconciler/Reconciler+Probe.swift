@@ -40,8 +40,8 @@ extension Reconciler {
             return
         }
         do throws(TrialFailure) {
-            let plan = try probePlan ?? ProbePlan(try compiled(), of: desired.policy, on: facts)
-            probePlan = plan
+            if probePlan == nil { probePlan = ProbePlan(try compiled(), of: desired.policy, on: facts) }
+            guard let plan = probePlan else { return }
             findings = await probe.run(plan)
             troubles[.probe] = conditions(of: findings)
         } catch {

@@ -8,7 +8,7 @@ import NATPolicy
 import Testing
 
 /// Connection tracking gets its size, gives it back, and stands in nobody's way where it can't have it.
-struct ConntrackTableTests {
+struct ConntrackSizingTests {
     private let host: FakeHost
 
     init() throws {
@@ -23,10 +23,10 @@ struct ConntrackTableTests {
         }
     }
 
-    private func apply(_ max: Conntrack.Max?, memoryKiB: Int? = 1 << 20) throws -> ConntrackTable.Result {
+    private func apply(_ max: Conntrack.Max?, memoryKiB: Int? = 1 << 20) throws -> ConntrackSizing.Result {
         var policy = try FakeHost.desired().policy
         policy.conntrack = max.map(Conntrack.init)
-        return ConntrackTable(kernel: host.kernel, files: host.files, memoryKiB: memoryKiB).apply(policy)
+        return ConntrackSizing(kernel: host.kernel, files: host.files, memoryKiB: memoryKiB).apply(policy)
     }
 
     private var table: [String?] { [host.sysctl(ConntrackSize.maxKey), host.sysctl(ConntrackSize.bucketsKey)] }
@@ -54,7 +54,7 @@ struct ConntrackTableTests {
 
     @Test func whatWasFoundGoesBackWithTheLastPolicy() throws {
         _ = try apply(.entries(1 << 20))
-        let table = ConntrackTable(kernel: host.kernel, files: host.files, memoryKiB: 1 << 20)
+        let table = ConntrackSizing(kernel: host.kernel, files: host.files, memoryKiB: 1 << 20)
         #expect(table.apply(.none) == .init())
         #expect(self.table == ["7680", "7680"])
         _ = host.touched()
@@ -75,7 +75,7 @@ struct ConntrackTableTests {
         #expect(table == ["\(now)", "\(now)"])
         host.faults.fail()
         #expect(try apply(.entries(400_000)).size?.max == 400_000)
-        #expect(ConntrackTable(kernel: host.kernel, files: host.files, memoryKiB: nil).apply(.none) == .init())
+        #expect(ConntrackSizing(kernel: host.kernel, files: host.files, memoryKiB: nil).apply(.none) == .init())
         #expect(table == ["\(now)", "\(now)"], "the failure was not taken for what was found")
     }
 
