@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import AgentCore
+import Foundation
 import Testing
 
 @testable import AgentDataplane
@@ -29,5 +30,26 @@ struct CommandRunnerTests {
             try await CommandRunner(timeout: .milliseconds(200)).run("sleep", ["30"])
         }
         #expect(slow?.description.contains("no end after") == true)
+    }
+
+    /// Init scripts start others; what holds a lock or a pipe must not outlive them.
+    @Test func endsWhatATooSlowProgramHasStarted() async throws {
+        let file = FileManager.default.temporaryDirectory.appending(path: "natfleet-pid-\(UUID().uuidString)").path()
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        await #expect(throws: KernelError.self) {
+            let script = "sleep 30 & echo $! >\(file); wait"
+            return try await CommandRunner(timeout: .seconds(2)).run("sh", ["-c", script])
+        }
+        let text = String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self)
+        let child = try #require(pid_t(text.split(separator: "\n").first ?? ""))
+        for _ in 0..<100 where isRunning(child) { try await Task.sleep(for: .milliseconds(50)) }
+        #expect(!isRunning(child))
+    }
+
+    private func isRunning(_ process: pid_t) -> Bool {
+        // An orphan stays a zombie where nobody reaps it.
+        let stat = FileManager.default.contents(atPath: "/proc/\(process)/stat") ?? Data()
+        let words = String(decoding: stat, as: UTF8.self).split(separator: " ")
+        return words.count > 2 && words[2] != "Z"
     }
 }

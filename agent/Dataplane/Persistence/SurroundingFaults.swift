@@ -36,17 +36,15 @@ struct SurroundingFaults: Sendable {
     }
 
     /// As systemd-sysctl reads them (sysctl.d(5)): by name, a folder above hiding files of the same name below;
-    /// /etc/sysctl.conf at the end, as `sysctl -p` does.
+    /// /etc/sysctl.conf at the end, as `sysctl -p` does: mostly it is there as 99-sysctl.conf already, and this is where a
+    /// person looks.
     private var sysctlFiles: [(path: String, text: String)] {
         var paths: [String: String] = [:]
         for folder in ["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"] {
             for name in root.names(in: folder) where name.hasSuffix(".conf") { paths[name] = "\(folder)/\(name)" }
         }
-        var files = paths.sorted { $0.key < $1.key }.map { ($0.value, text($0.value)) }
-        let last = text("/etc/sysctl.conf")
-        // Mostly there as 99-sysctl.conf already: named by where a person looks.
-        files.removeAll { !last.isEmpty && $0.1 == last }
-        return files + [("/etc/sysctl.conf", last)]
+        let inOrder = paths.sorted { $0.key < $1.key }.map(\.value) + ["/etc/sysctl.conf"]
+        return inOrder.map { ($0, text($0)) }
     }
 
     private func text(_ path: String) -> String { (try? root.text(path)) ?? "" }
