@@ -72,7 +72,8 @@ package struct ConditionKind: Hashable, Sendable {
 
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
-        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed,
+        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot,
+        .restoreFailed,
         .conntrackNotSized, .probeFailed, .targetUnreachable, .notProbed,
     ]
 

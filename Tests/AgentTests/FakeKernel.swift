@@ -87,6 +87,8 @@ final class FakeKernel: Kernel {
 
     func rulesetGeneration() -> UInt32? { machine.withLock { $0.generation } }
 
+    func surroundings() -> String { machine.withLock { "\($0.facts.iptables.backend);" } }
+
     func bootID() -> String { machine.withLock { $0.bootID } }
 
     func sysctl(_ key: String) throws(KernelError) -> String? {

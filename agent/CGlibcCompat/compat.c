@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 #define _GNU_SOURCE
 #include "compat.h"
+#include <malloc.h>
 #include <math.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -14,6 +15,10 @@ float hypotf(float x, float y) {
 void natfleet_glibc_compat(void) {}
 
 int natfleet_memory_file(void) { return memfd_create("natfleet-input", MFD_CLOEXEC); }
+
+void natfleet_use_one_arena(void) { mallopt(M_ARENA_MAX, 1); }
+
+void natfleet_trim_memory(void) { malloc_trim(0); }
 
 int natfleet_new_network(void) { return unshare(CLONE_NEWNET); }
 

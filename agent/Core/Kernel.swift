@@ -21,6 +21,9 @@ package protocol Kernel: Sendable {
     /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where
     /// nobody counts. Tells nothing of rules of the legacy back end.
     func rulesetGeneration() -> UInt32?
+    /// Differs when `iptables` is another program than before, or when the other back end got its first table: what no
+    /// generation tells. Costs a few reads of files.
+    func surroundings() -> String
     /// Differs after a reboot.
     func bootID() -> String
     func setSysctl(_ key: String, _ value: String) throws(KernelError)

@@ -17,13 +17,17 @@ package enum Look: Int, Comparable, Hashable, Sendable {
 package struct LookResult: Hashable, Sendable {
     /// Rules may change without a generation that tells: they have to be read.
     package var isBlind: Bool
+    /// The other back end has tables, whose rules come and go without news.
+    package var hasOtherTables: Bool
     /// Own rules, both families.
     package var rules: Int
     /// Somebody else keeps changing our rules.
     package var isContended: Bool
 
-    package init(isBlind: Bool = true, rules: Int = 0, isContended: Bool = false) {
-        (self.isBlind, self.rules, self.isContended) = (isBlind, rules, isContended)
+    package init(isBlind: Bool = true, hasOtherTables: Bool = false, rules: Int = 0, isContended: Bool = false) {
+        (self.isBlind, self.hasOtherTables, self.rules, self.isContended) = (
+            isBlind, hasOtherTables, rules, isContended
+        )
     }
 }
 
@@ -47,7 +51,9 @@ struct Pace: Hashable, Sendable {
 
     /// What to look at now, if anything.
     func due(_ now: Double) -> Look? {
-        if now - everything >= whole { return .everything }
+        if now - everything >= (result.hasOtherTables && !result.isBlind ? min(whole, 20) : whole) {
+            return .everything
+        }
         let gap = result.isContended ? 30 : max(0.2, (ended - began) * 20)
         if let news, now - ended >= gap { return news }
         let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10

@@ -10,6 +10,13 @@ private func fault(_ what: String, _ path: String) -> StateFileError {
     StateFileError("cannot \(what) \(path): \(String(cString: strerror(errno)))")
 }
 
+/// Where a path leads once all symbolic links are followed: realpath(3).
+func resolved(_ path: String) -> String? {
+    guard let found = realpath(path, nil) else { return nil }
+    defer { free(found) }
+    return String(cString: found)
+}
+
 /// Reads a whole file; nil where there is none.
 func readFile(_ path: String) throws(StateFileError) -> [UInt8]? {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)

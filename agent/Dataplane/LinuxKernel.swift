@@ -70,6 +70,15 @@ package struct LinuxKernel: Kernel {
 
     package func rulesetGeneration() -> UInt32? { generation() }
 
+    package func surroundings() -> String {
+        let tables = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].map { path in
+            (try? readFile(path)).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
+        }
+        let program = runner.locate("iptables").flatMap(resolved) ?? ""
+        // A machine on the legacy back end may get rules of nft.
+        return ([program] + tables + [generation().map { "\($0)" } ?? ""]).joined(separator: ";")
+    }
+
     package func bootID() -> String {
         guard let bytes = try? readFile("/proc/sys/kernel/random/boot_id") else { return "" }
         return String(decoding: bytes.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)

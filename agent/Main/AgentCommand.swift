@@ -7,6 +7,7 @@ import AgentLink
 import AgentNetlink
 import AgentProbes
 import ArgumentParser
+import CGlibcCompat
 import FleetModel
 import Logging
 
@@ -40,6 +41,7 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         let log = makeLogger()
+        natfleet_use_one_arena()
         let configuration = try exitOnFault(log) { try loadConfiguration(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: configuration.stateDirectory) }
         let lock = try exitOnFault(log) { try StateLock(directory: configuration.stateDirectory) }
@@ -54,9 +56,14 @@ struct Run: AsyncParsableCommand {
             programs: { (program, arguments, input) async throws(KernelError) in
                 try await runner.run(program, arguments, input: input)
             }, lookup: { original throws(KernelError) in try flows.lookup(original) }, log: log)
-        let machinery = Machinery(
+        var machinery = Machinery(
             kernel: kernel, flows: flows, files: files, probe: probe, persistence: LinuxPersistence(),
             memoryKiB: memoryKiB())
+        machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
+        machinery.trim = { natfleet_trim_memory() }
+        #if DEBUG
+            machinery.reach = dieWhereTold
+        #endif
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)
         await runUntilSignalled {

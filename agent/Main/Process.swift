@@ -79,6 +79,13 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
     return [Endpoint(address, ports: port)]
 }
 
+#if DEBUG
+    /// For tests: kills this process before the step of a trial that NATFLEET_FAULT_POINT names, once, as a power cut would.
+    @Sendable func dieWhereTold(_ step: String) {
+        if let wanted = getenv("NATFLEET_FAULT_POINT"), String(cString: wanted) == step { kill(getpid(), SIGKILL) }
+    }
+#endif
+
 /// The machine's memory, nil where /proc does not tell.
 func memoryKiB() -> Int? {
     (try? ConfigurationFile.read("/proc/meminfo")).flatMap { $0 }.flatMap(ConntrackSize.memoryKiB)

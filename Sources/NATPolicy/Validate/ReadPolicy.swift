@@ -98,7 +98,8 @@ extension PolicyReader {
         guard let selector else { return nil }
         return PolicySpec(
             priority: priority, selector: selector, forwarding: forwarding, masquerade: masquerade ?? [],
-            dnat: forwards.map(\.value.forward), guard: isGuarded, conntrack: conntrack, probes: probes, rollout: rollout)
+            dnat: forwards.map(\.value.forward), guard: isGuarded, conntrack: conntrack, probes: probes,
+            rollout: rollout)
     }
 
     private mutating func selector(_ place: Place) -> Selector? {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
+package import NetAddress
+
 /// All that the reconciler works with, on the real machine or on a made-up one.
 package struct Machinery: Sendable {
     package var kernel: any Kernel
@@ -11,6 +13,12 @@ package struct Machinery: Sendable {
     package var persistence: (any Persistence)?
     /// nil where nobody knows.
     package var memoryKiB: Int?
+    /// Addresses of the host that are no facts: temporary ones, loopback's.
+    package var ownAddresses: @Sendable () -> [IPAddress] = { [] }
+    /// Gives memory that is free back to the system: what a change of ten thousand rules needed is not needed for months.
+    package var trim: @Sendable () -> Void = {}
+    /// Called with the name of each step of a trial before it: where tests end the agent as a power cut would.
+    package var reach: @Sendable (_ step: String) -> Void = { _ in }
 
     package init(
         kernel: any Kernel, flows: any FlowTable, files: any StateFiles, probe: (any DataPathProbe)? = nil,

@@ -10,6 +10,9 @@ import Netfilter
 
 /// What was confirmed survives a reboot.
 extension Reconciler {
+    /// Saved files are read again after this long, in seconds; nothing tells when they change.
+    static let diskPeriod = 3600.0
+
     /// - Parameters:
     ///   - rules: as this host spells them.
     ///   - isNew: false to look only whether the disk still says so, and save again where it does not.
@@ -21,7 +24,8 @@ extension Reconciler {
         isPersisted = found.isEmpty
         if let persistence = machinery.persistence {
             let wanted = PersistentState(
-                rules: rules, sysctls: compiled.sysctls, found: (try? files.load([String: String].self, .sysctls)) ?? [:],
+                rules: rules, sysctls: compiled.sysctls,
+                found: (try? files.load([String: String].self, .sysctls)) ?? [:],
                 conntrack: conntrack)
             var report = isNew ? await persistence.save(wanted) : await persistence.check(wanted)
             if !isNew, !report.isPersisted { report = await persistence.save(wanted) }
@@ -37,6 +41,7 @@ extension Reconciler {
             log.error("not persisted", metadata: ["reason": "\(found.map(\.message).joined(separator: "; "))"])
         }
         troubles[.disk] = found
+        diskCheckedAt = clock()
     }
 
     /// natfleet's own record, from which it starts without a controller; with it the way back is forgotten.

@@ -36,10 +36,13 @@ extension Reconciler {
     ) throws(TrialFailure) -> Int {
         let forwards: [EffectivePolicy.Layered<PortForward>] = policy?.dnat ?? []
         let draining = forwards.filter { $0.entry.drain == true }.map { "natfleet:\($0.policy)/\($0.entry.name)" }
-        let sweep = FlowSweep(from: before, to: after, facts: facts, draining: Set(draining))
+        let sweep = FlowSweep(
+            from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining))
         var ended = 0
         do throws(KernelError) {
-            for family in IPFamily.allCases { ended += try machinery.flows.sweep(family) { sweep.fault(of: $0) != nil } }
+            for family in IPFamily.allCases {
+                ended += try machinery.flows.sweep(family) { sweep.fault(of: $0) != nil }
+            }
         } catch {
             throw TrialFailure(.failed, error.description)
         }

@@ -13,7 +13,12 @@ extension Reconciler {
     /// Brings the kernel back to what was confirmed last, under the facts of now.
     package func reconcile(_ look: Look) async -> WorkReport {
         loadOnce()
-        if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
+        var look = look
+        troubles[.drift] = drift.conditions(clock())
+        defer { restMemory() }
+        // What is the matter with the host may have ended without a word of the kernel's.
+        if hasMovedHouse() || troubles[.host]?.isEmpty == false { look = .everything }
+        if let refusal, await isWorthAnotherTry(refusal) { return report(retry: refusal.desired) }
         guard let applied else { return report() }
         if look == .glance, isSettled() {
             await probeIfDue(applied.desired) { () throws(TrialFailure) in
@@ -23,10 +28,12 @@ extension Reconciler {
         }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
-            await probeIfDue(applied.desired) { compiled }
+            await probeIfDue(applied.desired) { () throws(TrialFailure) in
+                try compiled ?? compiling(applied.desired, settled?.facts ?? applied.facts)
+            }
         } catch {
-            let kind: ConditionKind = error.result == .failed ? .applyFailed : .factsLost
-            let condition = Condition(kind, error.reason)
+            let condition = hostTrouble ?? Condition(error.result == .failed ? .applyFailed : .factsLost, error.reason)
+            hostTrouble = nil
             if troubles[.host] != [condition] { log.warning("\(error.reason)") }
             troubles[.host] = [condition]
         }
@@ -55,6 +62,17 @@ extension Reconciler {
         }
     }
 
+    /// Whether what no generation tells differs from when it was seen last: on nft that is the other back end's tables and the
+    /// program itself; on legacy also the rules of nft.
+    private func hasMovedHouse() -> Bool {
+        guard let backEnd = settled?.facts.iptables.backend, let seen = seenSurroundings else { return false }
+        let now = kernel.surroundings()
+        func part(_ text: String) -> Substring {
+            text.prefix(upTo: backEnd == .nft ? text.lastIndex(of: ";") ?? text.endIndex : text.endIndex)
+        }
+        return part(seen) != part(now)
+    }
+
     /// Nothing has moved since the last whole look.
     private func isSettled() -> Bool {
         guard isPersisted, let settled, let generation = settled.generation,
@@ -63,17 +81,20 @@ extension Reconciler {
         return settled.sysctls.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
     }
 
-    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy {
+    /// - Returns: nil where nothing has moved.
+    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
         var lost: [String] = []
         var facts = settled?.facts ?? applied.facts
         if look == .everything || settled == nil {
             (facts, lost) = try await currentFacts().keepingLost(since: applied.facts)
         }
+        if lost.isEmpty, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod { return nil }
         let compiled = try compiling(applied.desired, facts)
         if let conflict = facts.backEndConflict(with: compiled.ruleset),
             applied.facts.iptables.backend != facts.iptables.backend
         {
             // What is there already is kept in repair; nothing is loaded beside another back end's rules.
+            hostTrouble = Condition(.twoBackEnds, conflict)
             throw TrialFailure(.failed, conflict)
         }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
@@ -109,6 +130,13 @@ extension Reconciler {
         return compiled
     }
 
+    /// Between two looks nobody needs what a large ruleset needs to be compared.
+    func restMemory() {
+        guard attempt == nil else { return }
+        if (applied?.desired.policy.dnat.count ?? 0) > 1000 { spelling = Spelling() }
+        machinery.trim()
+    }
+
     /// Shows what of the host keeps the policy from being whole.
     func noteHost(_ compiled: CompiledPolicy, lost: [String], conflict: String? = nil) {
         var found: [Condition] = []
@@ -122,13 +150,13 @@ extension Reconciler {
     }
 
     /// A failure is tried again after a pause; what was refused or reverted, when the host is another one.
-    private func isWorthAnotherTry(_ refusal: Refusal, _ look: Look) async -> Bool {
+    private func isWorthAnotherTry(_ refusal: Refusal) async -> Bool {
         if refusal.outcome.result == .failed {
             pause.passed += 1
             return pause.passed >= pause.length
         }
         // Refused without a look at the host: another look would change nothing.
-        guard look == .everything, let known = refusal.facts, let facts = try? await kernel.facts() else {
+        guard let known = refusal.facts, let facts = try? await kernel.facts() else {
             return false
         }
         return facts != known

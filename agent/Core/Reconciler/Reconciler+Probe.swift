@@ -9,18 +9,12 @@ import NetAddress
 /// What clients meet: in the trial, and every half minute.
 extension Reconciler {
     static let probePeriod = 30.0
-    /// A plan needs to know whom it would cut off, not each and every one.
-    private static let clientLimit = 4096
 
     /// Sources of connections that are translated now.
     func translatedClients() -> Set<IPAddress> {
-        var clients: Set<IPAddress> = []
-        for family in IPFamily.allCases {
-            try? machinery.flows.forEach(family) { flow in
-                if flow.isSourceTranslated, clients.count < Self.clientLimit { clients.insert(flow.original.source) }
-            }
-        }
-        return clients
+        var seen = ClientsInUse()
+        for family in IPFamily.allCases { try? machinery.flows.forEach(family) { seen.see($0) } }
+        return seen.clients
     }
 
     /// - Throws: when clients could not get out with what is in the kernel now.

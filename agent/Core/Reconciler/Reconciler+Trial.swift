@@ -16,7 +16,8 @@ import NATPolicy
 extension Reconciler {
     package func perform(_ step: TrialStep) async -> (TrialEvent, WorkReport) {
         loadOnce()
-        FaultPoint.reach("\(step.name)")
+        machinery.reach(step.name)
+        defer { restMemory() }
         do throws(TrialFailure) {
             switch step {
             case .recover: return try await recover()

@@ -58,11 +58,16 @@ package actor Reconciler {
     var attempt: Attempt?
     var spelling = Spelling()
     var settled: Settled?
+    /// What a look that failed says instead of the usual.
+    var hostTrouble: Condition?
+    /// `Kernel.surroundings` before the facts were gathered last.
+    var seenSurroundings: String?
     var drift = DriftHistory()
     /// What clients met when they were asked last, and with which packets that was.
     var findings: [ProbeFinding] = []
     var probePlan: ProbePlan?
     var probedAt = -Double.infinity
+    var diskCheckedAt = -Double.infinity
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
     var status: InstanceStatus
@@ -118,6 +123,7 @@ package actor Reconciler {
         var report = WorkReport(status: status, outcome: outcome, retry: retry)
         report.look = LookResult(
             isBlind: settled == nil || settled?.generation == nil,
+            hasOtherTables: seenSurroundings?.contains("filter") == true || seenSurroundings?.contains("nat") == true,
             rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()))
         return report
     }
@@ -133,6 +139,7 @@ package actor Reconciler {
 
     func currentFacts() async throws(TrialFailure) -> HostFacts {
         do throws(KernelError) {
+            seenSurroundings = kernel.surroundings()
             let facts = try await kernel.facts()
             status.facts = facts
             return facts
