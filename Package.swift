@@ -261,7 +261,14 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
+                "AgentCore",
+                "AgentLink",
+                "AgentMain",
                 "ControllerCLI",
+                "ControllerCore",
+                "ControllerHTTP",
+                "ControllerMain",
+                "ControllerPKI",
                 "FleetAPI",
                 "FleetModel",
                 "HTTPSClient",
@@ -272,8 +279,12 @@ let package = Package(
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
-            ]
+            ],
+            exclude: ["Golden"]
         ),
         .testTarget(
             name: "ControllerTests",
@@ -303,12 +314,15 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
+                "AgentCore",
                 "AgentMain",
                 "ControllerMain",
                 "FleetAPI",
                 "FleetModel",
                 "HTTPSClient",
                 "NATPolicy",
+                "NetAddress",
+                "ProbeDriver",
                 "TestSupport",
             ]
         ),
@@ -335,6 +349,20 @@ let package = Package(
         .testTarget(
             name: "NetlinkTests",
             dependencies: ["AgentCore", "AgentNetlink", "NATPolicy", "NetAddress", "Netfilter", "TestSupport"]
+        ),
+        .executableTarget(
+            name: "ProbeDriver",
+            dependencies: [
+                "AgentCore",
+                "AgentDataplane",
+                "AgentNetlink",
+                "AgentProbes",
+                "NATPolicy",
+                "NetAddress",
+                "Netfilter",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/ProbeDriver"
         ),
         .target(
             name: "TestSupport",

@@ -20,7 +20,8 @@ struct FactsTests {
                {"family":"inet6","local":"2001:db8::b","prefixlen":64,"scope":"global"},
                {"family":"inet6","local":"2001:db8::c","prefixlen":64,"scope":"global","temporary":true},
                {"family":"inet6","local":"2001:db8::a","prefixlen":128,"scope":"global"},
-               {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]}]
+               {"family":"inet6","local":"fe80::1","prefixlen":64,"scope":"link"}]},
+             {"ifname":"natfleet-probe","flags":["NOARP","UP"],"addr_info":[]}]
             """)
         #expect(interfaces.map(\.name) == ["eth0"])
         // ip(8) lists the newest IPv6 address of a scope first.
@@ -35,6 +36,7 @@ struct FactsTests {
             [{"dst":"default","gateway":"10.0.1.1","dev":"eth1","metric":200},
              {"dst":"default","gateway":"10.0.0.1","dev":"eth0","metric":100},
              {"type":"blackhole","dst":"192.0.2.0/24","dev":"lo"},
+             {"dst":"10.0.0.3","dev":"natfleet-probe","scope":"link"},
              {"dst":"10.0.0.0/24","dev":"eth0","metric":100}]
             """, .ipv4)
         let facts = HostFacts(

@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import ArgumentParser
 import ControllerCLI
 import Foundation
 import Synchronization
+
+@testable import ControllerMain
 
 /// What an operator sees of one command line.
 struct CommandRun: Equatable {
     var code: Int32
     var output: String
     var errors: String
-}
-
-private struct Root: ParsableCommand {
-    static let configuration = CommandConfiguration.natfleet()
 }
 
 /// The moment at which all tests of this target happen.
@@ -51,7 +48,7 @@ func natfleet(
             return fleet
         }
     )
-    let code = await runCLI(Root.self, arguments, context)
+    let code = await runCLI(Natfleet.self, arguments, context)
     return CommandRun(code: code, output: output.text, errors: errors.text)
 }
 
@@ -91,7 +88,7 @@ final class TemporaryFolder: Sendable {
     }
 }
 
-private final class Sink: Sendable {
+final class Sink: Sendable {
     private let content = Mutex("")
 
     var text: String { content.withLock { $0 } }

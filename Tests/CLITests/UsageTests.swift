@@ -111,7 +111,7 @@ struct UsageTests {
         "", "apply", "diff", "delete", "get", "describe", "events", "rollout", "rollout history", "rollout undo",
         "instance",
         "instance label", "instance cordon", "instance uncordon", "instance forget", "token",
-        "token create", "token list", "token revoke", "render", "import", "completions", "version",
+        "token create", "token list", "token revoke", "render", "import", "completions", "version", "serve", "backup",
     ]
 
     @Test(arguments: verbs) func helpsWithAnExample(_ verb: String) async throws {

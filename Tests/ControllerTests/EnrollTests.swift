@@ -149,6 +149,22 @@ struct EnrollTests {
         }
     }
 
+    @Test(arguments: [(122, true), (123, false)])
+    func aClaimIsALabelWithItsMark(_ length: Int, _ isTaken: Bool) async throws {
+        try await TestFleet.with { test in
+            let key = String(repeating: "k", count: length)
+            let request = EnrollRequest(
+                csr: try AgentKey().csr(), joinToken: try await test.token(for: "i-1"), labels: [key: "1"])
+            guard !isTaken else {
+                _ = try await test.fleet.enroll(request)
+                #expect(try await test.fleet.instance("i-1").labels == ["agent/\(key)": "1"])
+                return
+            }
+            #expect(try await failure { try await test.fleet.enroll(request) }.code == .badRequest)
+            #expect(try await test.fleet.instances().isEmpty)
+        }
+    }
+
     @Test(arguments: [
         TokenRequest(uses: 0), TokenRequest(uses: -1), TokenRequest(ttl: 0), TokenRequest(ttl: 400 * 86_400),
         TokenRequest(instanceID: "a b"), TokenRequest(instanceID: ""), TokenRequest(labels: ["a b": "c"]),

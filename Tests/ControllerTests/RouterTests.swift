@@ -102,7 +102,7 @@ struct RouterTests {
         Wrong(.get, "/v1/policies/web", as: "viewer", gives: 404, .notFound, "no policy 'web'"),
         Wrong(.get, "/v1/policies/web/revisions", as: "viewer", gives: 404, .notFound, "no policy 'web'"),
         Wrong(.get, "/v1/instances/i-1", as: "viewer", gives: 404, .notFound, "no instance 'i-1'"),
-        Wrong(.delete, "/v1/tokens/x", as: "admin", gives: 404, .notFound, "no token 'x'"),
+        Wrong(.delete, "/v1/tokens/x", as: "admin", gives: 404, .notFound, "no join token 'x'"),
         Wrong(.get, "/v1/events?limit=0", as: "viewer", gives: 400, .badRequest, "limit of 0"),
         Wrong(.get, "/v1/events?limit=1001", as: "viewer", gives: 400, .badRequest, "limit of 1001"),
         Wrong(.get, "/v1/events?limit=many", as: "viewer", gives: 400, .badRequest, "'limit' is not a number"),

@@ -77,6 +77,7 @@ struct ExamplePolicyTests {
               masquerade: true
             - {name: bastion, protocol: tcp, port: 22, to: "10.0.1.2:22-22", allowSSH: true}
           guard: true
+          probes: ["tcp:[2001:db8:7::7]:443", "tcp:203.0.113.7:443"]
           conntrack: {max: 262144}
         """
 
@@ -104,6 +105,7 @@ struct ExamplePolicyTests {
                     to: try Endpoint("[2001:db8:0:2::1]:80")),
             ])
         #expect(policy.spec.guard == nil && policy.spec.conntrack == nil)
+        #expect(policy.spec.probes == nil)
     }
 
     @Test
@@ -114,6 +116,7 @@ struct ExamplePolicyTests {
         #expect(policy.spec.selector.matchLabels == ["vpc": "prod", "aws/az": "eu-west-1a"])
         #expect(policy.spec.selector.instances == ["i-0123456789abcdef0", "i-0abc"])
         #expect(policy.spec.guard == true)
+        #expect(policy.spec.probes?.map(\.description) == ["tcp:203.0.113.7:443", "tcp:[2001:db8:7::7]:443"])
         #expect(policy.spec.conntrack == Conntrack(max: .entries(262_144)))
         #expect(
             policy.spec.masquerade == [

@@ -86,6 +86,19 @@ struct MergeTests {
     }
 
     @Test
+    func probesJoinWithoutRepetition() throws {
+        func layer(_ name: String, _ probes: [String]?) throws -> PolicyLayer {
+            var layer = Self.layer(name)
+            layer.spec.probes = try probes.map { try $0.map { try ProbeTarget($0) } }
+            return layer
+        }
+        let (first, second) = ("tcp:203.0.113.7:443", "tcp:[2001:db8::7]:443")
+        let merged = try mergeLayers([layer("a", [second, first]), layer("b", nil), layer("c", [first])]).get()
+        #expect(merged.probes?.map(\.description) == [first, second])
+        #expect(try mergeLayers([layer("a", nil)]).get().probes == nil)
+    }
+
+    @Test
     func aDisagreementAboutTheGuardNamesBothPolicies() {
         let conflicts = Self.conflicts([
             Self.layer("a", guard: true), Self.layer("b", guard: false), Self.layer("c"), Self.layer("d", guard: false),

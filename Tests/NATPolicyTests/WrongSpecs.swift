@@ -126,20 +126,15 @@ extension WrongPolicy {
             6, 26, "spec.conntrack.buckets",
             "unknown key 'buckets'"),
         .init(
-            "probes",
-            spec(#"probes: ["tcp:203.0.113.7:443"]"#),
-            6, 3, "spec.probes",
-            "'probes' is not supported yet"),
-        .init(
             "tests",
             spec("tests: []"),
             6, 3, "spec.tests",
             "'tests' is not supported yet"),
         .init(
-            "rollout",
-            spec("rollout: {}"),
-            6, 3, "spec.rollout",
-            "'rollout' is not supported yet"),
+            "waves",
+            spec("rollout: {waves: []}"),
+            6, 13, "spec.rollout.waves",
+            "'waves' is not supported yet"),
         .init(
             "truth value in quotes",
             spec(#"guard: "true""#),

@@ -23,7 +23,9 @@ func fetch<Response: Decodable>(
         throw LinkTrouble(
             FleetError(
                 error.code == .timedOut ? .timeout : .unreachable, "cannot reach the controller: \(error.message)",
-                remedy: "check NATFLEET_CONTROLLER and that the controller runs; NAT stays as it is meanwhile"))
+                remedy: error.code == .untrusted
+                    ? "name it in NATFLEET_CONTROLLER as 'natfleet serve --advertise NAME' does; NAT stays as it is"
+                    : "check NATFLEET_CONTROLLER and that the controller runs; NAT stays as it is meanwhile"))
     }
     let retryAfter = response.retryAfter.map(Double.init)
     guard response.status == 200 || response.status == 201 else {

@@ -41,7 +41,14 @@ func runUntilSignalled(_ body: @escaping @Sendable () async -> Void) async {
 }
 
 func loadConfiguration(_ path: String) throws -> Configuration {
-    try Configuration(text: try readConfiguration(path), file: path, environment: environment())
+    let text = try readConfiguration(path)
+    do throws(FleetError) {
+        return try Configuration(text: text, file: path, environment: environment())
+    } catch {
+        guard text == nil else { throw error }
+        // The environment might have held everything: that there is no file is a fault only now.
+        throw FleetError(error.code, "there is no \(path), and \(error.message)", remedy: error.remedy)
+    }
 }
 
 private func readConfiguration(_ path: String) throws -> String? {

@@ -114,21 +114,21 @@ struct NetlinkAttributes: Sequence, IteratorProtocol {
 func aligned(_ length: Int) -> Int { (length + 3) & ~3 }
 
 extension ArraySlice<UInt8> {
+    // Inlined, since a long table is read number by number, and the agent is built for size.
+
     /// In the machine's byte order, as netlink's own headers are; nil where the bytes are too few.
-    func native<Value: FixedWidthInteger>(_ type: Value.Type, at offset: Int) -> Value? {
-        big(type, at: offset).map { Value(bigEndian: $0) }
+    @inline(__always) func native<Value: FixedWidthInteger & BitwiseCopyable>(
+        _: Value.Type, at offset: Int
+    ) -> Value? {
+        guard offset >= 0, count - offset >= MemoryLayout<Value>.size else { return nil }
+        return withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: Value.self) }
     }
 
     /// In network byte order, as netfilter's attributes are; nil where the bytes are too few.
-    func big<Value: FixedWidthInteger>(_: Value.Type, at offset: Int = 0) -> Value? {
-        let width = Value.bitWidth / 8
-        guard offset >= 0, count - offset >= width else { return nil }
-        var value: Value = 0
-        for index in 0..<width {
-            // Shifting by all of a single byte's bits is none of Swift's traps: it gives 0.
-            value = value << 8 | Value(truncatingIfNeeded: self[startIndex + offset + index])
-        }
-        return value
+    @inline(__always) func big<Value: FixedWidthInteger & BitwiseCopyable>(
+        _ type: Value.Type, at offset: Int = 0
+    ) -> Value? {
+        native(type, at: offset).map { Value(bigEndian: $0) }
     }
 }
 

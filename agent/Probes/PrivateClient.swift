@@ -29,4 +29,17 @@ struct PrivateClient: Sendable {
         guard sysctl("net/ipv4/conf/\(ProbeInterface.name)/rp_filter") != nil else { return }
         _ = try? await programs("ip", ["link", "delete", "dev", ProbeInterface.name], "")
     }
+
+    /// Those of a plan that can be asked for.
+    func entries(of plan: ProbePlan) -> [ProbePlan.Entry] {
+        plan.entries.filter { !taken.contains($0.client) }
+    }
+
+    /// The rest of them.
+    func blocked(_ plan: ProbePlan) -> [ProbeFinding] {
+        plan.entries.filter { taken.contains($0.client) }.map { entry in
+            let reason = "\(entry.client), which should be nobody's, is in the neighbour table"
+            return ProbeFinding(entry.family, entry.masquerade, all: .unasked(reason))
+        }
+    }
 }

@@ -12,16 +12,20 @@ struct ProbePacket: Hashable, Sendable {
     let client: IPAddress?
     let destination: IPAddress
     let port: UInt16
-    /// A TCP connection, closed as soon as it stands; else one datagram that ends with the next router.
+    /// A TCP connection, closed as soon as it stands; else one datagram.
     let isConnection: Bool
+    /// Ends with the next router: forwarded like any other, and seen by nobody.
+    let isShort: Bool
 
-    /// Port 9 is discard (RFC 863), should anybody ever read it.
     init(datagramFrom client: IPAddress, to destination: IPAddress) {
-        (self.client, self.destination, port, isConnection) = (client, destination, 9, false)
+        (self.client, self.destination, port, isConnection, isShort) = (
+            client, destination, ProbePlan.datagramPort, false, true
+        )
     }
 
-    init(connectionFrom client: IPAddress?, to target: ProbeTarget) {
+    init(connectionFrom client: IPAddress?, to target: ProbeTarget, isShort: Bool = false) {
         (self.client, destination, port, isConnection) = (client, target.address, target.port, true)
+        self.isShort = isShort
     }
 
     /// As the first packet arrives, in conntrack's words.
@@ -70,7 +74,7 @@ private func open(_ packet: ProbePacket) throws(KernelError) -> Int32 {
     let flags = SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
     let number = socket(family == .ipv4 ? AF_INET : AF_INET6, Int32(kind.rawValue | flags), 0)
     guard number >= 0 else { throw KernelError("socket: \(text(errno))") }
-    if !packet.isConnection {
+    if packet.isShort {
         var hops: Int32 = 2
         let (level, option) = family == .ipv4 ? (IPPROTO_IP, IP_TTL) : (IPPROTO_IPV6, IPV6_UNICAST_HOPS)
         setsockopt(number, Int32(level), option, &hops, socklen_t(MemoryLayout.size(ofValue: hops)))

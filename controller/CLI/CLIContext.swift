@@ -79,5 +79,5 @@ package struct CLIContext: Sendable {
     }
 
     /// One line of advice or warning on standard error.
-    func note(_ text: String) { errors(printable(text) + "\n") }
+    package func note(_ text: String) { errors(printable(text) + "\n") }
 }

@@ -43,19 +43,20 @@ package let operatorCommands: [any ParsableCommand.Type] = [
 ]
 
 /// A command that runs in a `CLIContext` instead of the process.
-protocol Verb: AsyncParsableCommand {
+package protocol Verb: AsyncParsableCommand {
     /// - Throws: `Failure`, `FleetError`, or an error of ArgumentParser's for wrong usage.
     func run(_ context: CLIContext) async throws
 }
 
 extension Verb {
-    mutating func run() async throws { try await run(.process) }
+    package mutating func run() async throws { try await run(.process) }
 }
 
 /// Parses and runs one command line of `root`; the result is the process's exit code.
 ///
 /// - Parameter arguments: without the program's name.
 package func runCLI(_ root: any ParsableCommand.Type, _ arguments: [String], _ context: CLIContext) async -> Int32 {
+    let arguments = verbFirst(root, arguments)
     do {
         var command = try root.parseAsRoot(arguments)
         if let verb = command as? any Verb {
@@ -102,6 +103,15 @@ private func reportParserError(
     default:
         return report(Failure(FleetError(.internal, "\(error)")), context)
     }
+}
+
+/// With `--config FILE` behind the verb, where it is parsed, if it stood before.
+private func verbFirst(_ root: any ParsableCommand.Type, _ arguments: [String]) -> [String] {
+    let length = arguments.first == "--config" ? 2 : arguments.first?.hasPrefix("--config=") == true ? 1 : 0
+    guard length > 0, arguments.count > length else { return arguments }
+    let rest = Array(arguments.dropFirst(length))
+    let verb = commandPath(root, rest).count - 1
+    return Array(rest.prefix(verb) + arguments.prefix(length) + rest.dropFirst(verb))
 }
 
 /// The subcommands that the arguments name, for pointing at the right help.

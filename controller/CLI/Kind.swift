@@ -25,12 +25,18 @@ enum Kind: String, CaseIterable, ExpressibleByArgument {
     }
 }
 
+/// - Throws: `ValidationError` for an empty name, as a script's unset variable gives: it would ask for something else.
+func checkNames(_ names: some Collection<String>) throws {
+    if names.contains("") { throw ValidationError("A name is empty") }
+}
+
 /// The name in `NAME` or `policy NAME`.
 ///
-/// - Throws: `ValidationError` when it is not one name.
+/// - Throws: `ValidationError` when it is not one name, or empty.
 func onePolicy(_ arguments: [String]) throws -> String {
     let names =
         arguments.count == 2 && Kind(argument: arguments[0]) == .policies ? arguments.dropFirst() : arguments[...]
     guard names.count == 1, let name = names.first else { throw ValidationError("Name one policy") }
+    try checkNames(names)
     return name
 }

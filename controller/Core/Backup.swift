@@ -30,6 +30,7 @@ package func backUp(
             .conflict, "\(target) exists already", remedy: "name a folder that is not there yet with --to")
     }
     let scratch = "\(target).part-\(Surroundings().identifier())"
+    guard mkdir(scratch, 0o700) == 0 else { throw unmakeable(target) }
     do {
         let copy = try DataFolder(scratch)
         for name in try files.subpathsOfDirectory(atPath: data).sorted() where isKept(name, database) {
@@ -46,11 +47,7 @@ package func backUp(
         chmod(copy.path(of: database), 0o600)
         unlink(copy.path(of: "lock"))
         for path in [copy.path(of: database), scratch] where !sync(path) { throw unreadable(path) }
-        guard rename(scratch, target) == 0 else {
-            throw FleetError(
-                .forbidden, "\(target) cannot be made: \(String(cString: strerror(errno)))",
-                remedy: "choose another place with --to")
-        }
+        guard rename(scratch, target) == 0 else { throw unmakeable(target) }
         _ = sync(URL(fileURLWithPath: target).deletingLastPathComponent().path)
     } catch {
         try? files.removeItem(atPath: scratch)
@@ -61,6 +58,12 @@ package func backUp(
 /// Neither the database, which is copied in its own way, nor what a restart makes anew.
 private func isKept(_ name: String, _ database: String) -> Bool {
     !name.hasPrefix(database) && name != "lock" && !name.hasSuffix(".new")
+}
+
+private func unmakeable(_ target: String) -> FleetError {
+    FleetError(
+        .forbidden, "\(target) cannot be made: \(String(cString: strerror(errno)))",
+        remedy: "choose another place with --to")
 }
 
 private func unreadable(_ path: String) -> FleetError {

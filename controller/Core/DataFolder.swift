@@ -44,6 +44,11 @@ package final class DataFolder: Sendable {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
+            // Foundation's own checks leave no errno behind.
+            var isFolder: ObjCBool = false
+            if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue {
+                errno = ENOTDIR
+            }
             throw notWritable(path)
         }
     }

@@ -29,8 +29,8 @@ extension Fleet {
         // Strangers cost a read, not a turn of the writer or a signature.
         guard try await store.read({ try $0.joinToken(hash: tokenHash) }) != nil else { throw Self.unknownToken }
         let checked = try authority.check(csr: request.csr)
-        try checkLabels(request.labels)
         let claims = Dictionary(uniqueKeysWithValues: request.labels.map { ("agent/\($0.key)", $0.value) })
+        try checkLabels(claims)
         let fallback = surroundings.identifier()
         let (now, authority, layers, date) = (self.now, self.authority, self.layers, surroundings.now())
 

@@ -54,7 +54,7 @@ extension Fleet {
         let token = try await store.write { store in
             guard var token = try store.joinToken(id: id) else {
                 throw FleetError(
-                    .notFound, "there is no token \(quoted(id))",
+                    .notFound, "there is no join token \(quoted(id))",
                     remedy: "choose one of `natfleet token list`, by its id")
             }
             if try store.revokeJoinToken(id: id) {

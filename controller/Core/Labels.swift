@@ -11,10 +11,10 @@ func checkLabels(_ labels: [String: String]) throws(FleetError) {
         throw FleetError(.badRequest, "\(labels.count) labels", remedy: "give at most 64")
     }
     for (key, value) in labels {
-        guard NameRule.isLabelKey(key), key.utf8.count <= 120 else {
+        guard NameRule.isLabelKey(key) else {
             throw FleetError(
                 .badRequest, "\(quoted(key)) is not a label key",
-                remedy: "use letters, digits, '.', '_', '-' and '/', at most 120")
+                remedy: "use letters, digits, '.', '_', '-' and '/', at most 128")
         }
         guard NameRule.isLabelValue(value) else {
             throw FleetError(

@@ -3,6 +3,7 @@
 
 import ControllerCore
 import FleetModel
+import Foundation
 package import Hummingbird
 package import NIOCore
 
@@ -17,6 +18,16 @@ package struct FleetContext: RequestContext {
     package init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         channel = source.channel
+    }
+
+    /// What the path says in the place of `{parameter}`, as the caller meant it.
+    ///
+    /// - Throws: `FleetError` badRequest where the path is not percent-encoded text.
+    func name(_ parameter: String) throws -> String {
+        guard let name = try parameters.require(parameter).removingPercentEncoding else {
+            throw FleetError(.badRequest, "the path is not percent-encoded UTF-8", remedy: "encode each name in it")
+        }
+        return name
     }
 
     /// The operator that `Gate` let through.

@@ -110,40 +110,40 @@ private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
         },
         Route(.get, Endpoints.policies, .operator(.viewer)) { _, _ in try await fleet.policies() },
         Route(.get, "\(Endpoints.policies)/{name}", .operator(.viewer)) { _, context in
-            try await fleet.policy(try context.parameters.require("name"))
+            try await fleet.policy(try context.name("name"))
         },
         Route(.get, "\(Endpoints.policies)/{name}/revisions", .operator(.viewer)) { _, context in
-            try await fleet.revisions(of: try context.parameters.require("name"))
+            try await fleet.revisions(of: try context.name("name"))
         },
         Route(.post, "\(Endpoints.policies)/{name}/undo", .operator(.operator)) { request, context in
             let undo = try await request.decode(UndoRequest.self, limit: limits.small)
             return try await fleet.undo(
-                try context.parameters.require("name"), to: undo.toRevision, by: try context.operator)
+                try context.name("name"), to: undo.toRevision, by: try context.operator)
         },
         Route(.get, Endpoints.instances, .operator(.viewer)) { _, _ in try await fleet.instances() },
         Route(.get, "\(Endpoints.instances)/{id}", .operator(.viewer)) { _, context in
-            try await fleet.instance(try context.parameters.require("id"))
+            try await fleet.instance(try context.name("id"))
         },
         Route(.delete, "\(Endpoints.instances)/{id}", .operator(.operator)) { _, context in
-            try await fleet.forget(try context.parameters.require("id"), by: try context.operator)
+            try await fleet.forget(try context.name("id"), by: try context.operator)
         },
         Route(.post, "\(Endpoints.instances)/{id}/labels", .operator(.operator)) { request, context in
             try await fleet.label(
-                try context.parameters.require("id"), try await request.decode(limit: limits.small),
+                try context.name("id"), try await request.decode(limit: limits.small),
                 by: try context.operator)
         },
         Route(.post, "\(Endpoints.instances)/{id}/cordon", .operator(.operator)) { _, context in
-            try await fleet.setCordoned(true, try context.parameters.require("id"), by: try context.operator)
+            try await fleet.setCordoned(true, try context.name("id"), by: try context.operator)
         },
         Route(.post, "\(Endpoints.instances)/{id}/uncordon", .operator(.operator)) { _, context in
-            try await fleet.setCordoned(false, try context.parameters.require("id"), by: try context.operator)
+            try await fleet.setCordoned(false, try context.name("id"), by: try context.operator)
         },
         Route(.get, Endpoints.tokens, .operator(.viewer)) { _, _ in try await fleet.tokens() },
         Route(.post, Endpoints.tokens, .operator(.operator)) { request, context in
             try await fleet.createToken(try await request.decode(limit: limits.small), by: try context.operator)
         },
         Route(.delete, "\(Endpoints.tokens)/{id}", .operator(.operator)) { _, context in
-            try await fleet.revokeToken(try context.parameters.require("id"), by: try context.operator)
+            try await fleet.revokeToken(try context.name("id"), by: try context.operator)
         },
         Route(.get, Endpoints.events, .operator(.viewer)) { request, _ in
             try await fleet.events(try EventFilter(request.uri.queryParameters))

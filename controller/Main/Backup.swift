@@ -2,11 +2,12 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import ArgumentParser
+import ControllerCLI
 import ControllerCore
 import ControllerStore
 import Foundation
 
-struct Backup: ParsableCommand {
+struct Backup: Verb {
     static let configuration = CommandConfiguration(
         abstract: "Copy a controller's data folder, while it runs.",
         discussion: """
@@ -25,11 +26,12 @@ struct Backup: ParsableCommand {
     @Option(help: ArgumentHelp("Folder to make; must not be there yet.", valueName: "dir"), completion: .directory)
     var to: String
 
-    func run() throws {
-        umask(0o077)
+    func run(_ context: CLIContext) async throws {
+        let mask = umask(0o077)
+        defer { umask(mask) }
         try backUp(
             data, to: to, database: Controller.database, needed: [Controller.authorityFile],
             copyDatabase: SQLiteStore.copy)
-        FileHandle.standardError.write(Data("backup of \(data) in \(to)\n".utf8))
+        context.note("backup of \(data) in \(to)")
     }
 }

@@ -33,12 +33,15 @@ struct Controller {
     let logger: Logger
 
     /// - Throws: `FleetError` with what to do when the data folder, the database or the authority cannot be used.
-    static func open(data: String, names: Names, logger: Logger) async throws -> Controller {
+    static func open(
+        data: String, names: Names, surroundings: Surroundings = Surroundings(), logger: Logger
+    ) async throws -> Controller {
         let folder = try DataFolder(data)
         let store = try SQLiteStore(path: folder.path(of: database))
         let authority = try FleetAuthority(in: folder, now: Date())
         let certificate = try ServerIdentity(authority, names: names.certificate, in: folder, now: Date())
-        let fleet = Fleet(store: store, authority: authority, reader: read, logger: logger)
+        let fleet = Fleet(
+            store: store, authority: authority, reader: read, surroundings: surroundings, logger: logger)
         return Controller(
             folder: folder, store: store, authority: authority, certificate: certificate, fleet: fleet, names: names,
             logger: logger)
@@ -88,6 +91,11 @@ struct Controller {
     }
 
     private func started(port: Int, listen: ListenAddress) async throws {
+        if names.isForThisMachineOnly {
+            logger.warning(
+                "others than this machine will refuse the certificate: name the controller as they reach it, --advertise NAME"
+            )
+        }
         if try await !fleet.hasOperators() { try await welcome(port: port) }
         let fingerprint = try authority.fingerprint
         logger.info("fleet authority", metadata: ["sha256": "\(fingerprint)"])

@@ -38,6 +38,8 @@ struct Names {
     let certificate: [String]
     /// For the client configuration.
     let preferred: String
+    /// Whoever comes from another machine finds no name of his in the certificate.
+    let isForThisMachineOnly: Bool
 
     init(listen: ListenAddress, advertise: [String]) {
         let host = ServerName(argument: ProcessInfo.processInfo.hostName)?.text
@@ -46,6 +48,7 @@ struct Names {
             advertise + ["localhost", "127.0.0.1", "::1"] + [host].compactMap(\.self)
             + (isWildcard ? [] : [listen.host])
         preferred = advertise.first ?? (isWildcard ? "127.0.0.1" : listen.host)
+        isForThisMachineOnly = isWildcard && advertise.isEmpty
     }
 
     func url(port: Int) -> String { "https://\(ListenAddress(host: preferred, port: port))" }

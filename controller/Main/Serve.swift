@@ -12,6 +12,10 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Needs no configuration. The first start makes the data folder, the database, the fleet's certificate \
             authority, the server certificate and an admin token, and says what to do next.
+
+            Examples:
+              natfleet serve
+              natfleet serve --listen 0.0.0.0:8443 --advertise controller.example
             """)
 
     @Option(

@@ -10,7 +10,7 @@ package protocol FlowTable: Sendable {
     func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError)
     /// The flow whose first packet had exactly this tuple, outside of all zones; nil where there is none.
     func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow?
-    /// Ends one flow, by its exact tuple and id: a later flow with the same tuple is not hit.
+    /// Ends one flow, by its exact tuple and its id, so that a later flow with the same tuple is not hit.
     /// - Returns: false where it was gone already.
     @discardableResult func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool
     /// Ends each flow of a family that `isStale` picks, while looking at them, so that memory does not grow with their

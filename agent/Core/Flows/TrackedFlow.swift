@@ -75,7 +75,7 @@ package struct TrackedFlow: Hashable, Sendable {
     /// Zones of one direction only.
     package var originalZone: UInt16
     package var replyZone: UInt16
-    /// Tells this entry from a later one with the same tuples.
+    /// Tells this entry from a later one with the same tuple, unless that took this one's very place in memory.
     package var id: UInt32
     /// Seconds until the entry goes when no packet comes.
     package var timeout: UInt32

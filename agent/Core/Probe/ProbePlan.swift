@@ -28,6 +28,9 @@ package struct ProbePlan: Hashable, Sendable {
         package var suspicion: String?
     }
 
+    /// Of the datagrams: discard (RFC 863), should anybody ever read one.
+    package static let datagramPort: UInt16 = 9
+
     package var entries: [Entry]
     /// What is known without a packet.
     package var settled: [ProbeFinding]
@@ -35,7 +38,7 @@ package struct ProbePlan: Hashable, Sendable {
 
     /// - Parameters:
     ///   - compiled: `policy` on `facts`.
-    ///   - clients: sources of connections that are translated now, as far as somebody looked. A family all of whose
+    ///   - clients: who uses this instance now (`ClientsInUse`), as far as somebody looked. A family all of whose
     ///     clients no masquerade covers any more is a fault: its sources are mistyped. To let clients go on purpose is to
     ///     route them elsewhere first.
     package init(

@@ -43,7 +43,7 @@ package struct RuleCounters: Hashable, Sendable {
     /// `:FORWARD DROP [12:3456]`
     private mutating func add(policy line: Substring, _ table: Substring) {
         let words = line.dropFirst().split(separator: " ")
-        guard words.count == 3, words[1] == "DROP" else { return }
+        guard words.count == 3, words[1] == "DROP", words[0] != "INPUT", words[0] != "OUTPUT" else { return }
         add(Rule(table: table, chain: words[0], number: 0, text: "-P \(words[0]) DROP"), words[2])
     }
 

@@ -16,10 +16,14 @@ extension FleetError {
             self.init(
                 .timeout, "no answer from \(server) in time: \(error.message)",
                 remedy: "check the path to it (routes, security groups), then try again")
-        case .untrusted, .tls:
+        case .untrusted:
             self.init(
                 .unreachable, "\(server) is not the controller that the client configuration trusts: \(error.message)",
-                remedy: "copy ca from the controller's admin.yaml, and reach it by a name given to serve --advertise")
+                remedy: "reach it by a name given to 'natfleet serve --advertise', and copy ca from its admin.yaml")
+        case .tls:
+            self.init(
+                .unreachable, "the connection to \(server) broke before it was secure: \(error.message)",
+                remedy: "see whether natfleet serve listens there, with nothing between that ends or inspects TLS")
         case .tooLarge:
             self.init(.internal, "\(server) answered too much: \(error.message)", remedy: "ask for less at once")
         case .cancelled:

@@ -12,7 +12,7 @@ extension Event: Resource {
     static func precedes(_ left: Event, _ right: Event) -> Bool { left.id > right.id }
 
     func row(_ now: Date) -> [Cell] {
-        [Cell(age(at, now)), Cell(kind), Cell(subject), Cell(actor), Cell(detail)]
+        [Cell(age(at, now)), Cell(kind), Cell(subject), Cell(actor), Cell(shownDetail)]
     }
 
     static let wideHead = ["ID", "AT"]
@@ -29,7 +29,9 @@ extension Event: Resource {
         text.field("Kind", kind)
         text.field("Subject", subject)
         text.field("Actor", actor)
-        text.field("Detail", detail)
+        text.field("Detail", shownDetail)
         return text
     }
+
+    private var shownDetail: String { detail.isEmpty ? "<none>" : detail }
 }

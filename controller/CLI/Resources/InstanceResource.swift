@@ -40,8 +40,8 @@ extension Instance: Resource {
     private var state: Cell {
         guard let status else { return Cell("waiting", .warning) }
         guard let desiredHash else { return Cell("conflict", .bad) }
-        if status.runningHash == desiredHash { return Cell("current", .good) }
         if desiredLayers.isEmpty, status.layers.isEmpty { return "idle" }
+        if status.runningHash == desiredHash { return Cell("current", .good) }
         return switch (lastOutcome?.hash == desiredHash, lastOutcome?.result) {
         case (true, .refused): Cell("refused", .bad)
         case (true, .failed): Cell("failed", .bad)

@@ -6,6 +6,7 @@ internal import FleetModel
 internal import Foundation
 internal import NATPolicy
 internal import NetAddress
+internal import PolicyImport
 
 extension PolicyView: Resource {
     static let head = ["NAME", "REVISION", "CURRENT", "HEALTHY", "AGE"]
@@ -33,6 +34,8 @@ extension PolicyView: Resource {
 
     var reference: String { "policy/\(name)" }
 
+    var file: String? { document.yaml }
+
     private func share(_ part: Int) -> Cell {
         Cell("\(part)/\(instances.count)", instances.isEmpty ? .plain : part == instances.count ? .good : .warning)
     }
@@ -54,6 +57,7 @@ extension PolicyView: Resource {
         text.field("Forwarding", families.isEmpty ? "as it is" : families.joined(separator: ","))
         text.field("Guard", spec.guard == false ? Cell("off", .warning) : "on")
         if let conntrack = spec.conntrack { text.field("Conntrack max", "\(conntrack.max)") }
+        if let probes = spec.probes { text.field("Probes", probes.map(\.description).joined(separator: ",")) }
         text.section("Masquerade", masqueradeTable)
         text.section("Port forwards", forwardTable)
         text.section("Instances", memberTable)

@@ -19,10 +19,13 @@ protocol Resource: Encodable {
     /// A log: new ones come first in lists, old ones never leave.
     static var isLog: Bool { get }
     func description(_ now: Date) -> Description
+    /// The file that `apply` takes, YAML; nil for what is in no file.
+    var file: String? { get }
 }
 
 extension Resource {
     static var isLog: Bool { false }
+    var file: String? { nil }
 }
 
 /// Things asked for: a single one by name shows as itself, else as a list.
@@ -59,7 +62,10 @@ extension CLIContext {
         if selection.items.isEmpty { note(Item.noneNote) }
         switch format {
         case .json: try write(selection, as: .json) { "" }
-        case .yaml: try write(selection, as: .yaml) { "" }
+        case .yaml:
+            let files = selection.items.compactMap(\.file)
+            guard files.isEmpty else { return output(files.joined(separator: "---\n")) }
+            try write(selection, as: .yaml) { "" }
         case .name: output(selection.items.map { printable($0.reference) + "\n" }.joined())
         case .table, .wide:
             guard !selection.items.isEmpty else { return }

@@ -45,6 +45,7 @@ struct Delete: Verb {
         guard names.count > 1, Kind(argument: names[0]) == .policies else {
             throw ValidationError("Write 'policy' and then the names: only policies can be deleted")
         }
+        try checkNames(names)
         return Array(names.dropFirst())
     }
 }

@@ -60,6 +60,7 @@ struct QueryOptions: ParsableArguments {
             throw ValidationError("--limit, --since and --actor are for events only")
         }
         if kind == .events, !names.isEmpty { throw ValidationError("Events have no names") }
+        try checkNames(names)
     }
 
     func instances(_ fleet: any FleetClient) async throws -> Selection<Instance> {

@@ -55,7 +55,10 @@ struct InstanceLabel: Verb {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
 
-    func validate() throws { _ = try request() }
+    func validate() throws {
+        try checkNames([id])
+        _ = try request()
+    }
 
     private func request() throws -> LabelRequest {
         var request = LabelRequest()
@@ -104,6 +107,8 @@ struct InstanceCordon: Verb {
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
 
+    func validate() throws { try checkNames(ids) }
+
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)
         try await context.each(ids, "cordoned", as: output.output) { try await fleet.setCordoned(true, $0) }
@@ -125,6 +130,8 @@ struct InstanceUncordon: Verb {
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
+
+    func validate() throws { try checkNames(ids) }
 
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)
@@ -149,6 +156,8 @@ struct InstanceForget: Verb {
 
     @OptionGroup var connection: ConnectionOptions
     @OptionGroup var output: OutputOptions
+
+    func validate() throws { try checkNames(ids) }
 
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)

@@ -20,6 +20,8 @@ struct TokenRevoke: Verb {
 
     @OptionGroup var connection: ConnectionOptions
 
+    func validate() throws { try checkNames(ids) }
+
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)
         for id in ids {
