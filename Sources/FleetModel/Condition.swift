@@ -33,7 +33,7 @@ package struct ConditionKind: Hashable, Sendable {
         remedy: "remove the line: natfleet-forwarding.service turns forwarding on once the rules are there")
     package static let restoreFailed = ConditionKind(
         code: "restore-failed", severity: .warning,
-        remedy: "put back the rules of others that are missing, then start the unit again or remove the broken file")
+        remedy: "put back the rules of others that are missing, then start the unit or remove the broken file")
     package static let conntrackNotSized = ConditionKind(
         code: "conntrack-not-sized", severity: .warning,
         remedy:
@@ -72,7 +72,8 @@ package struct ConditionKind: Hashable, Sendable {
 
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
-        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed,
+        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot,
+        .restoreFailed,
         .conntrackNotSized, .probeFailed, .targetUnreachable, .notProbed,
     ]
 
