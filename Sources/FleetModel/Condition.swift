@@ -33,7 +33,7 @@ package struct ConditionKind: Hashable, Sendable {
         remedy: "remove the line: natfleet-forwarding.service turns forwarding on once the rules are there")
     package static let restoreFailed = ConditionKind(
         code: "restore-failed", severity: .warning,
-        remedy: "read 'systemctl status' of the unit and start it again; rules of others may be missing")
+        remedy: "put back the rules of others that are missing, then start the unit or remove the broken file")
     package static let conntrackNotSized = ConditionKind(
         code: "conntrack-not-sized", severity: .warning,
         remedy:

@@ -10,11 +10,11 @@ package struct SavedRules: Hashable, Sendable {
 
     package init(_ text: String) { self.text = text }
 
-    /// What in it is not as `wanted`, as one sentence; nil when it says just that.
+    /// What in it is not as `wanted`, as one sentence; nil when it says just that. A machine without any rule has an
+    /// empty file.
     package func fault(wanted: OwnedState) -> String? {
-        guard text.utf8.contains(where: { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: " ") }) else {
-            return "is empty"
-        }
+        let isEmpty = text.utf8.allSatisfy { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: " ") }
+        guard !isEmpty || wanted.isEmpty else { return "is empty" }
         do throws(SaveTextError) {
             let found = differences(of: try OwnedState(parsing: text), from: wanted)
             guard let first = found.first else { return nil }

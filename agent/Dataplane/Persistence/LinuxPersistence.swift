@@ -59,9 +59,13 @@ package struct LinuxPersistence: Persistence {
         var report = PersistenceReport(method: found.method)
         if let trouble = found.trouble { report.faults.append(PersistenceFault(.unit, trouble)) }
         for file in RuleFile.files(of: found.method, below: root) {
-            if let fault = fault(file.path, { SavedRules($0 ?? "").fault(wanted: wanted.rules[file.family] ?? .none) })
-            {
-                report.faults.append(PersistenceFault(.rules, fault, family: file.family))
+            let fault = fault(file.path) { text in
+                text.map { SavedRules($0).fault(wanted: wanted.rules[file.family] ?? .none) } ?? "is not there"
+            }
+            if let fault { report.faults.append(PersistenceFault(.rules, fault, family: file.family)) }
+            if root.isThere(file.broken) {
+                let message = "\(file.path) was broken: what it held is in \(file.broken)"
+                report.faults.append(PersistenceFault(.restoreFailed, message, family: file.family))
             }
         }
         for (path, text) in [

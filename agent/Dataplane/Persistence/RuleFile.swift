@@ -20,6 +20,9 @@ struct RuleFile: Hashable, Sendable {
     /// In the order in which to try them.
     var saving: [Command]
 
+    /// Where one that could not be understood is kept.
+    var broken: String { path + ".broken" }
+
     /// Empty for `own`.
     static func files(of method: PersistenceMethod, below root: Root) -> [RuleFile] {
         IPFamily.allCases.compactMap { family in

@@ -54,7 +54,8 @@ struct RuleSaver: Sendable {
     private mutating func finish(_ file: RuleFile, _ wanted: OwnedState, isRight: Bool, _ troubles: [String]) async {
         do {
             if !isRight { try await write(file) }
-            if let fault = SavedRules(try root.text(file.path) ?? "").fault(wanted: wanted) {
+            guard let text = try root.text(file.path) else { throw StateFileError("\(file.path) is not there") }
+            if let fault = SavedRules(text).fault(wanted: wanted) {
                 throw StateFileError("\(file.path) \(fault)")
             }
             try root.sync(file.path)
@@ -115,9 +116,8 @@ struct RuleSaver: Sendable {
             do throws(SaveTextError) {
                 _ = try OwnedState(parsing: text)
             } catch {
-                let copy = file.path + ".broken"
-                try root.write(copy, text, mode: file.mode)
-                notes.append("\(file.path) could not be understood (\(error)): kept as \(copy)")
+                try root.write(file.broken, text, mode: file.mode)
+                notes.append("\(file.path) could not be understood (\(error)): kept as \(file.broken)")
             }
         } catch {
             notes.append("\(error)")
