@@ -5,7 +5,6 @@ import AgentCore
 import AgentDataplane
 import AgentLink
 import AgentNetlink
-import AgentProbes
 import ArgumentParser
 import FleetModel
 import Logging
@@ -16,7 +15,7 @@ struct AgentCommand: AsyncParsableCommand {
         commandName: "natfleet-agent",
         abstract: "Keeps this NAT instance doing what its natfleet controller asks.",
         version: NatfleetVersion.current,
-        subcommands: [Run.self, Restore.self])
+        subcommands: [Run.self, Restore.self, Status.self, Doctor.self, UninstallCommand.self])
 }
 
 struct Run: AsyncParsableCommand {
@@ -48,15 +47,9 @@ struct Run: AsyncParsableCommand {
         let kernel = LinuxKernel(
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
             generation: rulesetGeneration)
-        let runner = CommandRunner()
-        let flows = ConntrackTable()
-        let probe = NamespaceProbe(
-            programs: { (program, arguments, input) async throws(KernelError) in
-                try await runner.run(program, arguments, input: input)
-            }, lookup: { original throws(KernelError) in try flows.lookup(original) }, log: log)
         let machinery = Machinery(
-            kernel: kernel, flows: flows, files: files, probe: probe, persistence: LinuxPersistence(),
-            memoryKiB: memoryKiB())
+            kernel: kernel, flows: ConntrackTable(), files: files, probe: makeProbe(log),
+            persistence: LinuxPersistence(), memoryKiB: memoryKiB())
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)
         await runUntilSignalled {
