@@ -116,13 +116,16 @@ package struct Inspector: Sendable {
     }
 
     private func readFlows(_ found: inout Inspection) {
-        guard let compiled = found.compiled, let facts = found.facts else { return }
+        guard let applied = found.applied, let compiled = found.compiled, let facts = found.facts else { return }
+        // The agent's probe is no client.
+        let probes = Set(ProbePlan(compiled, of: applied.desired.policy, on: facts).entries.map(\.client))
         let sweep = FlowSweep(from: compiled.ruleset, to: compiled.ruleset, facts: facts)
         var clients: Set<IPAddress> = []
         var untranslated: [TrackedFlow] = []
         do throws(KernelError) {
             for family in IPFamily.allCases {
                 try machinery.flows.forEach(family) { flow in
+                    guard !probes.contains(flow.original.source) else { return }
                     if flow.isSourceTranslated { clients.insert(flow.original.source) }
                     if sweep.fault(of: flow) == .untranslated { untranslated.append(flow) }
                 }

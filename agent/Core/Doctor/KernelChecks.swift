@@ -81,7 +81,7 @@ private func judge(_ rules: OwnedState, _ family: IPFamily, _ read: Inspection.F
             "rules", family, .warn, "\(rules.summary), as the policy says; others' rules stand above them",
             fix: "see that none of the rules above drops or accepts what natfleet should carry", details: places)
     }
-    return Check("rules", family, .ok, "\(rules.summary), as the policy says")
+    return Check("rules", family, .ok, "\(rules.summary), as \(wanted.isEmpty ? "it should be" : "the policy says")")
 }
 
 /// Back ends, and what the kernel is set to besides forwarding.
