@@ -6,6 +6,7 @@
 #include <math.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/timex.h>
 
 // Not hypot(): glibc 2.35 gave that a new version as well. A double holds the squares of any two floats.
 float hypotf(float x, float y) {
@@ -23,3 +24,9 @@ void natfleet_trim_memory(void) { malloc_trim(0); }
 int natfleet_new_network(void) { return unshare(CLONE_NEWNET); }
 
 int natfleet_enter_network(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
+
+int natfleet_clock_is_kept(void) {
+    struct timex state = {0};
+    if (adjtimex(&state) < 0) return -1;
+    return (state.status & STA_UNSYNC) == 0;
+}

@@ -6,9 +6,9 @@ import FleetModel
 package import NATPolicy
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+    package import FoundationEssentials
 #else
-    import Foundation
+    package import Foundation
 #endif
 
 /// What was applied last and proven: kept on disk, re-applied at start without a controller.
@@ -16,10 +16,13 @@ package struct AppliedState: Codable, Hashable, Sendable {
     package var desired: DesiredState
     /// The facts that it was compiled for.
     package var facts: HostFacts
+    /// When the controller confirmed it; nil for what an older agent wrote.
+    package var confirmedAt: Date?
 
-    package init(desired: DesiredState, facts: HostFacts) {
+    package init(desired: DesiredState, facts: HostFacts, confirmedAt: Date? = nil) {
         self.desired = desired
         self.facts = facts
+        self.confirmedAt = confirmedAt
     }
 }
 

@@ -70,6 +70,9 @@ package struct DirectoryStateFiles: StateFiles {
         try makeFolders(directory, mode: 0o700)
     }
 
+    /// To look only: makes nothing.
+    package init(reading directory: String) { self.directory = directory }
+
     package func read(_ name: StateFile) throws(StateFileError) -> [UInt8]? {
         try readFile("\(directory)/\(name.rawValue)")
     }
@@ -175,4 +178,31 @@ package struct StateLock: Sendable {
     }
 
     package func release() { close(descriptor) }
+
+    /// Whether a running agent holds it. Makes no file; holds a shared lock for an instant where nobody does.
+    package static func isHeld(directory: String) throws(StateFileError) -> Bool {
+        let path = "\(directory)/lock"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return false }
+            throw fault("open", path)
+        }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
+}
+
+/// Takes away the state folder once its files are gone, with what a crash may have left in it.
+/// - Returns: false where something that is not the agent's is in it.
+package func removeStateFolder(_ directory: String) throws(StateFileError) -> Bool {
+    for name in namesInFolder(directory)
+    where name == "lock" || StateFile.allCases.contains(where: { "\($0.rawValue).new" == name }) {
+        try removeFile("\(directory)/\(name)")
+    }
+    guard rmdir(directory) != 0 else { return true }
+    switch errno {
+    case ENOENT: return true
+    case ENOTEMPTY, EEXIST: return false
+    default: throw fault("remove", directory)
+    }
 }

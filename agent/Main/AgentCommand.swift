@@ -5,7 +5,6 @@ import AgentCore
 import AgentDataplane
 import AgentLink
 import AgentNetlink
-import AgentProbes
 import ArgumentParser
 import CGlibcCompat
 import FleetModel
@@ -17,7 +16,7 @@ struct AgentCommand: AsyncParsableCommand {
         commandName: "natfleet-agent",
         abstract: "Keeps this NAT instance doing what its natfleet controller asks.",
         version: NatfleetVersion.current,
-        subcommands: [Run.self, Restore.self])
+        subcommands: [Run.self, Restore.self, Status.self, Doctor.self, UninstallCommand.self])
 }
 
 struct Run: AsyncParsableCommand {
@@ -50,15 +49,9 @@ struct Run: AsyncParsableCommand {
         let kernel = LinuxKernel(
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
             generation: rulesetGeneration)
-        let runner = CommandRunner()
-        let flows = ConntrackTable()
-        let probe = NamespaceProbe(
-            programs: { (program, arguments, input) async throws(KernelError) in
-                try await runner.run(program, arguments, input: input)
-            }, lookup: { original throws(KernelError) in try flows.lookup(original) }, log: log)
         var machinery = Machinery(
-            kernel: kernel, flows: flows, files: files, probe: probe, persistence: LinuxPersistence(),
-            memoryKiB: memoryKiB())
+            kernel: kernel, flows: ConntrackTable(), files: files, probe: makeProbe(log),
+            persistence: LinuxPersistence(), memoryKiB: memoryKiB())
         machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
         machinery.trim = { natfleet_trim_memory() }
         #if DEBUG

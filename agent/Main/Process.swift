@@ -5,6 +5,7 @@ import AgentCore
 import AgentDataplane
 import AgentNetlink
 import ArgumentParser
+import CGlibcCompat
 import Dispatch
 import FleetModel
 import Glibc
@@ -106,4 +107,10 @@ func listen(_ log: Logger) -> AsyncStream<NetworkEvent>? {
     var time = timespec()
     clock_gettime(CLOCK_BOOTTIME, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
+
+/// Whether a time service keeps the clock; nil where that may not be asked.
+func isClockKept() -> Bool? {
+    let answer = natfleet_clock_is_kept()
+    return answer < 0 ? nil : answer == 1
 }

@@ -19,3 +19,6 @@ int natfleet_new_network(void);
 
 /// setns(2) of the calling thread to the network namespace of an open /proc/…/ns/net; -1 and errno.
 int natfleet_enter_network(int descriptor);
+
+/// adjtimex(2), which changes nothing here: 1 where a time service has set the clock lately, 0 where none has; -1 and errno.
+int natfleet_clock_is_kept(void);

@@ -14,6 +14,11 @@ struct Target: Sendable {
     /// Set last of all.
     var forwarding: [SysctlSetting]
 
+    /// Nothing of natfleet's: no rule, and every setting as it was found.
+    init() {
+        (rules, text, sysctls, forwarding) = ([:], [:], [], [])
+    }
+
     init(_ compiled: CompiledPolicy) {
         rules = [:]
         text = [:]

@@ -63,6 +63,14 @@ package struct ConntrackSizing: Sendable {
         }
     }
 
+    /// The size that natfleet made and that has to be there after a reboot; nil where it made none. Only reads.
+    func kept(_ policy: EffectivePolicy) -> ConntrackSize? {
+        guard !policy.layers.isEmpty,
+            let found = (try? files.load(ConntrackSize.self, .conntrack)).flatMap(\.self)
+        else { return nil }
+        return target(policy.conntrack?.max ?? .auto, found: found)
+    }
+
     /// nil where what was found is right.
     private func target(_ wanted: Conntrack.Max?, found: ConntrackSize) -> ConntrackSize? {
         switch wanted {

@@ -29,7 +29,8 @@ extension Reconciler {
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
             await probeIfDue(applied.desired) { () throws(TrialFailure) in
-                try compiled ?? compiling(applied.desired, settled?.facts ?? applied.facts)
+                if let compiled { return compiled }
+                return try compiling(applied.desired, settled?.facts ?? applied.facts)
             }
         } catch {
             let condition = hostTrouble ?? Condition(error.result == .failed ? .applyFailed : .factsLost, error.reason)
@@ -58,6 +59,7 @@ extension Reconciler {
             return true
         } catch {
             log.error("restore failed", metadata: ["reason": "\(error)"])
+            for said in ForwardingGate(kernel: kernel).close(for: applied.desired.policy) { log.error("\(said)") }
             return false
         }
     }

@@ -114,7 +114,7 @@ extension Reconciler {
         self.attempt = nil
         probePlan = nil
         troubles[.probe] = conditions(of: findings)
-        applied = AppliedState(desired: attempt.desired, facts: attempt.facts)
+        applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
         refusal = nil
         pause = (1, 0)
         noteHost(attempt.compiled, lost: [])
