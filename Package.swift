@@ -209,6 +209,7 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",
@@ -216,6 +217,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "agent/Main"
+        ),
+        .target(
+            name: "AgentNetlink",
+            dependencies: ["AgentCore", "NetAddress"],
+            path: "agent/Netlink"
         ),
         .target(name: "CGlibcCompat", path: "agent/CGlibcCompat"),
 
@@ -311,6 +317,10 @@ let package = Package(
         .testTarget(
             name: "NetfilterTests",
             dependencies: ["NetAddress", "Netfilter", "TestSupport"]
+        ),
+        .testTarget(
+            name: "NetlinkTests",
+            dependencies: ["AgentCore", "AgentNetlink", "NetAddress", "TestSupport"]
         ),
         .target(
             name: "TestSupport",

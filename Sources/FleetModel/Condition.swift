@@ -24,7 +24,20 @@ package struct ConditionKind: Hashable, Sendable {
         remedy: "read which command said what on the instance; the agent tries again by itself")
     package static let notPersisted = ConditionKind(
         code: "not-persisted", severity: .critical,
-        remedy: "make the state folder of the agent writable; until then a reboot loses the rules")
+        remedy: "read which file or unit is meant and make it writable or enable it; the agent tries again by itself")
+    package static let savesOnStop = ConditionKind(
+        code: "saves-on-stop", severity: .warning,
+        remedy: "set it to no: stopping the service while a change is on trial would save the trial")
+    package static let forwardsAtBoot = ConditionKind(
+        code: "forwards-at-boot", severity: .warning,
+        remedy: "remove the line: natfleet-forwarding.service turns forwarding on once the rules are there")
+    package static let restoreFailed = ConditionKind(
+        code: "restore-failed", severity: .warning,
+        remedy: "read 'systemctl status' of the unit and start it again; rules of others may be missing")
+    package static let conntrackNotSized = ConditionKind(
+        code: "conntrack-not-sized", severity: .warning,
+        remedy:
+            "size net.netfilter.nf_conntrack_max on the machine that runs this container, or leave conntrack.max out")
     package static let layersConflict = ConditionKind(
         code: "layers-conflict", severity: .critical,
         remedy: "change one of the policies named; the instance keeps what it had")
@@ -34,14 +47,23 @@ package struct ConditionKind: Hashable, Sendable {
     package static let factsLost = ConditionKind(
         code: "facts-lost", severity: .warning,
         remedy: "give the interface its address or route back; the rules stay as they were")
-
+    package static let trialReverted = ConditionKind(
+        code: "trial-reverted", severity: .critical,
+        remedy: "read the reason, change the policy or the host; the instance runs what it ran before")
+    package static let driftRepaired = ConditionKind(
+        code: "drift-repaired", severity: .warning,
+        remedy: "find out who changed the rules or sysctls named; natfleet has put them back")
+    package static let contended = ConditionKind(
+        code: "contended", severity: .critical,
+        remedy: "stop the program that keeps changing the chain named; natfleet puts it back every 30 s only")
     package static let familyHeldBack = ConditionKind(
         code: "family-held-back", severity: .warning,
         remedy: "give the host a default route of that family, or take the family out of spec.forwarding")
 
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
-        .factsLost, .familyHeldBack,
+        .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed,
+        .conntrackNotSized,
     ]
 
     package init(code: String, severity: Severity, remedy: String) {

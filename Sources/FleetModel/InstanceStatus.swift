@@ -21,6 +21,8 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
         case refused
         /// Applying failed; what ran before runs.
         case failed
+        /// The last desired policy ran, was not proven or not confirmed, and was taken back.
+        case reverted
     }
 
     package var phase: Phase
@@ -32,6 +34,8 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
     package var conditions: [Condition]
     package var agentVersion: String
     package var facts: HostFacts?
+    /// nil until something had to be put back.
+    package var drift: Drift?
 
     package init(
         phase: Phase,
@@ -50,17 +54,32 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
     }
 }
 
+/// Rules or sysctls that others changed and the agent put back, since the agent started.
+package struct Drift: Codable, Hashable, Sendable {
+    package var repairs: Int
+    package var lastAt: Date
+    /// What differed, the first few.
+    package var lastDifference: String
+
+    package init(repairs: Int, lastAt: Date, lastDifference: String) {
+        self.repairs = repairs
+        self.lastAt = lastAt
+        self.lastDifference = lastDifference
+    }
+}
+
 /// How the last try to run a desired hash ended.
 package struct Outcome: Codable, Hashable, Sendable {
     package enum Result: String, Codable, CaseIterable, Hashable, Sendable {
         case applied
         case refused
         case failed
+        case reverted
     }
 
     package var hash: String
     package var result: Result
-    /// Why, for refused and failed; what was resolved (families, interface, addresses), for applied.
+    /// Why, for refused, failed and reverted; what was resolved (families, interface, addresses), for applied.
     package var detail: String
     package var at: Date
 

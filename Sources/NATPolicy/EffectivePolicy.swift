@@ -32,6 +32,12 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
     package var masquerade: [Layered<Masquerade>]
     package var dnat: [Layered<PortForward>]
     package var `guard`: Bool
+    /// How long a trial on the instance may wait for its confirmation, in seconds; nil is `defaultConfirmTimeout`.
+    package var confirmTimeout: Int?
+
+    package static let defaultConfirmTimeout = 120
+    /// nil: no layer says, which means auto.
+    package var conntrack: Conntrack?
 
     /// Nothing: no layer selects the instance, so it runs no rule of ours.
     package static let none = EffectivePolicy(layers: [])
@@ -41,12 +47,14 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
         forwarding: Forwarding = Forwarding(),
         masquerade: [Layered<Masquerade>] = [],
         dnat: [Layered<PortForward>] = [],
-        guard: Bool = true
+        guard: Bool = true,
+        conntrack: Conntrack? = nil
     ) {
         self.layers = layers
         self.forwarding = forwarding
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.conntrack = conntrack
     }
 }

@@ -43,8 +43,8 @@ package struct LayerConflicts: Error, Hashable, Sendable, CustomStringConvertibl
 }
 
 /// The union of the policies that select an instance: lists join in (priority, name) order, forwarding is the OR, the
-/// guard is on unless a layer turned it off. Layers that claim one port, or of which one says that the guard is on and
-/// another that it is off, conflict; all conflicts come at once.
+/// guard is on unless a layer turned it off. Layers that claim one port, or disagree on the guard or on the size of
+/// connection tracking, conflict; all conflicts come at once.
 package func mergeLayers(_ layers: [PolicyLayer]) -> Result<EffectivePolicy, LayerConflicts> {
     let layers = layers.sorted { ($0.spec.priority, $0.policy) < ($1.spec.priority, $1.policy) }
     var merged = EffectivePolicy(layers: layers.map { .init(policy: $0.policy, revision: $0.revision) })
@@ -55,7 +55,8 @@ package func mergeLayers(_ layers: [PolicyLayer]) -> Result<EffectivePolicy, Lay
         merged.dnat += layer.spec.dnat.map { .init(policy: layer.policy, entry: $0) }
     }
     merged.guard = layers.lazy.compactMap(\.spec.guard).first ?? true
-    let conflicts = guardConflicts(layers) + claimConflicts(merged.dnat)
+    merged.conntrack = layers.lazy.compactMap(\.spec.conntrack).first
+    let conflicts = guardConflicts(layers) + conntrackConflicts(layers) + claimConflicts(merged.dnat)
     return conflicts.isEmpty ? .success(merged.normalized()) : .failure(LayerConflicts(conflicts: conflicts))
 }
 
@@ -68,6 +69,18 @@ private func guardConflicts(_ layers: [PolicyLayer]) -> [LayerConflict] {
             message: "policy '\(first.policy)' turns the guard \(isOn ? "on" : "off") "
                 + "and policy '\(second.policy)' turns it \(isOn ? "off" : "on")",
             remedy: "write the same guard in both, or leave it out of one")
+    }
+}
+
+private func conntrackConflicts(_ layers: [PolicyLayer]) -> [LayerConflict] {
+    let said = layers.compactMap { layer in layer.spec.conntrack.map { (policy: layer.policy, max: $0.max) } }
+    guard let first = said.first else { return [] }
+    return said.filter { $0.max != first.max }.map { second in
+        LayerConflict(
+            first: .init(policy: first.policy), second: .init(policy: second.policy),
+            message: "policy '\(first.policy)' sets conntrack.max to \(first.max) "
+                + "and policy '\(second.policy)' sets it to \(second.max)",
+            remedy: "write the same conntrack.max in both, or leave it out of one")
     }
 }
 

@@ -32,6 +32,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
     package var dnat: [PortForward]
     /// nil: not said, which means on.
     package var `guard`: Bool?
+    /// nil: not said, which means auto.
+    package var conntrack: Conntrack?
 
     package init(
         priority: Int = 100,
@@ -39,7 +41,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         forwarding: Forwarding = Forwarding(),
         masquerade: [Masquerade] = [],
         dnat: [PortForward] = [],
-        guard: Bool? = nil
+        guard: Bool? = nil,
+        conntrack: Conntrack? = nil
     ) {
         self.priority = priority
         self.selector = selector
@@ -47,6 +50,7 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.dnat = dnat
         self.guard = `guard`
+        self.conntrack = conntrack
     }
 }
 
@@ -121,6 +125,8 @@ package struct PortForward: Codable, Hashable, Sendable {
     package var hairpin: Bool
     /// Port 22 may be taken.
     package var allowSSH: Bool
+    /// true: connections may finish when the forward is changed or removed; nil is false, left out as it came later.
+    package var drain: Bool?
 
     package var family: IPFamily { to.address.family }
 
@@ -133,7 +139,8 @@ package struct PortForward: Codable, Hashable, Sendable {
         sources: [CIDR] = [],
         masquerade: Bool = false,
         hairpin: Bool = false,
-        allowSSH: Bool = false
+        allowSSH: Bool = false,
+        drain: Bool? = nil
     ) {
         self.name = name
         self.protocol = `protocol`
@@ -144,5 +151,6 @@ package struct PortForward: Codable, Hashable, Sendable {
         self.masquerade = masquerade
         self.hairpin = hairpin
         self.allowSSH = allowSSH
+        self.drain = drain
     }
 }

@@ -18,10 +18,27 @@ struct AgentMachineTests {
     private let idle = InstanceStatus(phase: .idle, agentVersion: "test")
     private let desired = DesiredState(hash: "h1", policy: .none)
 
+    /// Enrolled, started, looked at everything once; the first check-in is held.
     private func polling() -> (AgentMachine, Int) {
         var machine = AgentMachine(isEnrolled: true, status: idle)
-        let actions = machine.handle(.started, unit: 0.5)
+        let actions = machine.handle(.started, now: 0, unit: 0.5)
+        _ = machine.handle(.stepped(.succeeded, WorkReport(status: idle)), now: 0, unit: 0.5)
         return (machine, checkIns(actions).first?.number ?? -1)
+    }
+
+    /// As `polling`, and the trial of `desired` has come to the step before its confirmation.
+    private func proven() -> (AgentMachine, [AgentAction]) {
+        var (machine, number) = polling()
+        _ = machine.handle(report(.idle, nil), now: 0, unit: 0.5)
+        _ = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), now: 0, unit: 0.5)
+        for _ in 0..<4 { _ = machine.handle(stepped(.succeeded), now: 0, unit: 0.5) }
+        let actions = machine.handle(stepped(.succeeded, outcome(.applied)), now: 0, unit: 0.5)
+        return (machine, actions)
+    }
+
+    private func stepped(_ event: TrialEvent, _ outcome: Outcome? = nil) -> AgentEvent {
+        let status = InstanceStatus(phase: .applying, agentVersion: "test")
+        return .stepped(event, WorkReport(status: status, outcome: outcome))
     }
 
     private func checkIns(_ actions: [AgentAction]) -> [(number: Int, request: CheckinRequest)] {
@@ -29,7 +46,7 @@ struct AgentMachineTests {
     }
 
     private func report(_ phase: InstanceStatus.Phase, _ hash: String?, outcome: Outcome? = nil) -> AgentEvent {
-        .worked(
+        .reconciled(
             WorkReport(status: InstanceStatus(phase: phase, runningHash: hash, agentVersion: "test"), outcome: outcome))
     }
 
@@ -37,64 +54,82 @@ struct AgentMachineTests {
         Outcome(hash: "h1", result: result, detail: "", at: Date(timeIntervalSince1970: 0))
     }
 
-    @Test func reAppliesBeforeAndBesideTheFirstCheckIn() {
+    @Test func takesBackWhatWasLeftThenLooksBesideTheFirstCheckIn() {
         var machine = AgentMachine(isEnrolled: true, status: idle)
-        let actions = machine.handle(.started, unit: 0.5)
-        #expect(actions.first == .reconcile)
+        let actions = machine.handle(.started, now: 0, unit: 0.5)
+        #expect(actions.first == .perform(.recover))
         #expect(checkIns(actions).first?.request.wait == 50)
         #expect(checkIns(actions).first?.request.answeredHash == nil)
+        let next = machine.handle(.stepped(.succeeded, WorkReport(status: idle)), now: 0, unit: 0.5)
+        #expect(next == [.reconcile(.everything)])
     }
 
     @Test func enrolsFirstWithoutIdentity() {
         var machine = AgentMachine(isEnrolled: false, status: idle)
-        #expect(machine.handle(.started, unit: 0.5) == [.reconcile, .enrol])
-        #expect(checkIns(machine.handle(.enrolled, unit: 0.5)).count == 1)
+        #expect(machine.handle(.started, now: 0, unit: 0.5) == [.perform(.recover), .enrol])
+        #expect(checkIns(machine.handle(.enrolled, now: 0, unit: 0.5)).count == 1)
     }
 
-    @Test func anOutcomeEndsTheHeldPollAndIsNeverHeld() throws {
-        var (machine, number) = polling()
-        _ = machine.handle(report(.idle, nil), unit: 0.5)
-        let applying = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), unit: 0.5)
-        #expect(applying == [.apply(desired)])
+    @Test func aTrialIsConfirmedByTheAnswerToItsOutcome() throws {
+        var (machine, actions) = proven()
+        let sent = try #require(checkIns(actions).first)
+        #expect(sent.request.wait == 0 && sent.request.outcome?.result == .applied)
+        #expect(sent.request.answeredHash == "h1" && machine.trial.state == .confirming)
 
-        let done = machine.handle(report(.applied, "h1", outcome: outcome(.applied)), unit: 0.5)
-        let sent = try #require(checkIns(done).first)
-        #expect(sent.request.wait == 0)
-        #expect(sent.request.outcome?.result == .applied)
-        #expect(sent.request.answeredHash == "h1")
+        let confirmed = machine.handle(.answered(number: sent.number, CheckinResponse()), now: 1, unit: 0.5)
+        #expect(confirmed == [.perform(.persist)])
+        let status = InstanceStatus(phase: .applied, runningHash: "h1", agentVersion: "test")
+        let done = machine.handle(.stepped(.succeeded, WorkReport(status: status)), now: 2, unit: 0.5)
+        let next = try #require(checkIns(done).first)
+        #expect(next.request.outcome == nil && next.request.wait == 50 && next.request.status.phase == .applied)
+    }
 
-        let after = machine.handle(.answered(number: sent.number, CheckinResponse()), unit: 0.5)
-        let next = try #require(checkIns(after).first)
-        #expect(next.request.outcome == nil)
-        #expect(next.request.wait == 50)
+    @Test func anUnansweredTrialIsTakenBackAndSaidLater() throws {
+        var (machine, actions) = proven()
+        let sent = try #require(checkIns(actions).first)
+        let failed = machine.handle(.linkFailed(number: sent.number, trouble("down")), now: 1, unit: 0.999)
+        guard case .wait(let timer, let seconds) = try #require(failed.last) else {
+            Issue.record("no wait after a failure: \(failed)")
+            return
+        }
+        #expect(seconds <= AgentMachine.confirmPause)
+        let again = try #require(checkIns(machine.handle(.waited(number: timer), now: 2, unit: 0.5)).first)
+        #expect(machine.handle(.ticked(renewalIsDue: false), now: 119, unit: 0.5).isEmpty)
+        let late = machine.handle(.ticked(renewalIsDue: false), now: 120, unit: 0.5)
+        #expect(late.prefix(2) == [.cancelCheckIn(number: again.number), .perform(.revert(.unconfirmed))])
+        // The answer comes after all, to a question that is not asked any more.
+        #expect(machine.handle(.answered(number: again.number, CheckinResponse()), now: 121, unit: 0.5).isEmpty)
+        let told = machine.handle(stepped(.succeeded, outcome(.reverted)), now: 122, unit: 0.5)
+        #expect(checkIns(told).first?.request.outcome?.result == .reverted)
     }
 
     @Test func aChangeOfHealthEndsTheHeldPoll() throws {
         var (machine, number) = polling()
-        _ = machine.handle(report(.idle, nil), unit: 0.5)
-        #expect(machine.handle(.ticked(renewalIsDue: false), unit: 0.5) == [.reconcile])
+        _ = machine.handle(report(.idle, nil), now: 0, unit: 0.5)
+        #expect(machine.handle(.ticked(renewalIsDue: false), now: 10, unit: 0.5) == [.reconcile(.rules)])
         var sick = idle
         sick.conditions = [Condition(.notPersisted, "chain is gone")]
-        let actions = machine.handle(.worked(WorkReport(status: sick)), unit: 0.5)
+        let actions = machine.handle(.reconciled(WorkReport(status: sick)), now: 0, unit: 0.5)
         #expect(actions.first == .cancelCheckIn(number: number))
         #expect(try #require(checkIns(actions).first).request.status.conditions.count == 1)
         // The cancelled poll's late failure is no failure.
-        let late = machine.handle(.linkFailed(number: number, trouble("cancelled")), unit: 0.5)
+        let late = machine.handle(.linkFailed(number: number, trouble("cancelled")), now: 0, unit: 0.5)
         #expect(late.isEmpty)
     }
 
     @Test func anOutcomeThatWasNotDeliveredIsSentAgain() throws {
         var (machine, number) = polling()
-        _ = machine.handle(report(.idle, nil), unit: 0.5)
-        _ = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), unit: 0.5)
-        let done = machine.handle(report(.refused, nil, outcome: outcome(.refused)), unit: 0.5)
+        _ = machine.handle(report(.idle, nil), now: 0, unit: 0.5)
+        _ = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), now: 0, unit: 0.5)
+        let refusal = stepped(.failed(TrialFailure(.refused, "no")), outcome(.refused))
+        let done = machine.handle(refusal, now: 0, unit: 0.5)
         let first = try #require(checkIns(done).first)
-        let failed = machine.handle(.linkFailed(number: first.number, trouble("down")), unit: 0.5)
+        let failed = machine.handle(.linkFailed(number: first.number, trouble("down")), now: 0, unit: 0.5)
         guard case .wait(let timer, _) = try #require(failed.last) else {
             Issue.record("no wait after a failure: \(failed)")
             return
         }
-        let again = machine.handle(.waited(number: timer), unit: 0.5)
+        let again = machine.handle(.waited(number: timer), now: 0, unit: 0.5)
         #expect(checkIns(again).first?.request.outcome?.result == .refused)
     }
 
@@ -104,52 +139,52 @@ struct AgentMachineTests {
         var waits: [Double] = []
         for _ in 0..<8 {
             var timer = 0
-            for action in machine.handle(.linkFailed(number: number, trouble("down")), unit: 0.999) {
+            for action in machine.handle(.linkFailed(number: number, trouble("down")), now: 0, unit: 0.999) {
                 if case .warn = action { warnings += 1 }
                 if case .wait(let number, let seconds) = action { (timer, waits) = (number, waits + [seconds]) }
             }
-            number = checkIns(machine.handle(.waited(number: timer), unit: 0.5)).first?.number ?? -1
+            number = checkIns(machine.handle(.waited(number: timer), now: 0, unit: 0.5)).first?.number ?? -1
         }
         #expect(warnings == 1)
         #expect(waits.map { ($0 + 0.5).rounded(.down) } == [2, 4, 8, 16, 32, 60, 60, 60])
-        let answered = machine.handle(.answered(number: number, CheckinResponse()), unit: 0.5)
+        let answered = machine.handle(.answered(number: number, CheckinResponse()), now: 0, unit: 0.5)
         #expect(answered.contains(.note("the controller answers again")))
     }
 
     @Test func appliesTheNewestDesiredStateAfterTheOneUnderWay() {
         var (machine, number) = polling()
         // The reconciliation of the start is still under way.
-        let waiting = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), unit: 0.5)
+        let waiting = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), now: 0, unit: 0.5)
         #expect(checkIns(waiting).count == 1)
-        #expect(machine.handle(report(.idle, nil), unit: 0.5).contains(.apply(desired)))
+        #expect(machine.handle(report(.idle, nil), now: 0, unit: 0.5).contains(.perform(.stage(desired))))
     }
 
     @Test func runsNothingTwice() {
         var (machine, _) = polling()
-        _ = machine.handle(report(.applied, "h1"), unit: 0.5)
+        _ = machine.handle(report(.applied, "h1"), now: 0, unit: 0.5)
         let number = machine.sequence
-        let actions = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), unit: 0.5)
+        let actions = machine.handle(.answered(number: number, CheckinResponse(desired: desired)), now: 0, unit: 0.5)
         #expect(checkIns(actions).count == 1)
-        #expect(!actions.contains(.apply(desired)))
+        #expect(!actions.contains(.perform(.stage(desired))))
     }
 
     @Test func renewsBetweenTwoCheckIns() {
         var (machine, number) = polling()
-        _ = machine.handle(.ticked(renewalIsDue: true), unit: 0.5)
-        #expect(machine.handle(.answered(number: number, CheckinResponse()), unit: 0.5) == [.renew])
-        #expect(checkIns(machine.handle(.renewed, unit: 0.5)).count == 1)
+        _ = machine.handle(.ticked(renewalIsDue: true), now: 0, unit: 0.5)
+        #expect(machine.handle(.answered(number: number, CheckinResponse()), now: 0, unit: 0.5) == [.renew])
+        #expect(checkIns(machine.handle(.renewed, now: 0, unit: 0.5)).count == 1)
     }
 
     @Test func enrolsAgainWhenTheIdentityIsRefusedAndANewTokenIsThere() throws {
         var (machine, number) = polling()
         var refused = trouble("certificate has expired")
         refused.needsEnrolment = true
-        let failed = machine.handle(.linkFailed(number: number, refused), unit: 0.5)
+        let failed = machine.handle(.linkFailed(number: number, refused), now: 0, unit: 0.5)
         guard case .wait(let timer, _) = try #require(failed.last) else {
             Issue.record("no wait after a failure: \(failed)")
             return
         }
-        #expect(machine.handle(.waited(number: timer), unit: 0.5) == [.enrol])
+        #expect(machine.handle(.waited(number: timer), now: 0, unit: 0.5) == [.enrol])
     }
 
     private func trouble(_ text: String) -> LinkTrouble { LinkTrouble(FleetError(.unreachable, text)) }

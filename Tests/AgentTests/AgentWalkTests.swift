@@ -21,12 +21,12 @@ struct AgentWalkTests {
             }
         }
         let met: Set = [
-            "idle applying", "renewing idle", "renewing reconciling", "polling idle", "polling reconciling",
+            "idle trying", "renewing idle", "renewing reconciling", "polling idle", "polling reconciling",
             "waiting idle",
-            "waiting reconciling", "waiting applying",
+            "waiting reconciling", "waiting trying", "polling trying",
         ]
         #expect(walk.seen.isSuperset(of: met), "not met: \(met.subtracting(walk.seen))")
-        #expect(isEnrolled || walk.seen.contains("enrolling reconciling"))
+        #expect(isEnrolled || walk.seen.contains("enrolling trying"))
     }
 
     private static let trouble = LinkTrouble(FleetError(.unreachable, "down"))
@@ -35,14 +35,15 @@ struct AgentWalkTests {
         [.idle, .enrolling, .renewing, .polling(number), .waiting(number)]
     }
 
-    private static let works: [AgentMachine.Work] = [.idle, .applying("h1"), .reconciling]
+    private static let works: [AgentMachine.Work] = [.idle, .trying, .reconciling]
 
     private static func events(_ number: Int) -> [AgentEvent] {
         [
             .ticked(renewalIsDue: false), .ticked(renewalIsDue: true), .linkFailed(number: number, trouble),
             .waited(number: number), .answered(number: number, CheckinResponse()),
             .answered(number: number, CheckinResponse(desired: AgentWalk.desired("h2"))),
-            .worked(WorkReport(status: AgentWalk.status(.applied, "h1"))),
+            .reconciled(WorkReport(status: AgentWalk.status(.applied, "h1"))), .moved(.glance),
+            .stepped(.succeeded, WorkReport(status: AgentWalk.status(.applying, "h1"))),
         ]
     }
 
@@ -53,20 +54,26 @@ struct AgentWalkTests {
                 for event in Self.events(5) + Self.events(4) {
                     var machine = AgentMachine(isEnrolled: link != .enrolling, status: AgentWalk.status(.applied, "h0"))
                     (machine.link, machine.work, machine.sequence) = (link, work, 5)
-                    if case .worked = event, work == .idle { continue }
-                    let actions = machine.handle(event, unit: 0.5)
+                    if work == .trying { _ = machine.trial.handle(.offered(AgentWalk.desired("h1")), now: 0) }
+                    if case .reconciled = event, work != .reconciling { continue }
+                    if case .stepped = event, work != .trying { continue }
+                    let actions = machine.handle(event, now: 500, unit: 0.5)
                     let place = "\(event) in \(link), \(work): \(actions)"
                     let begun = actions.count { action in
                         switch action {
-                        case .apply, .reconcile: true
+                        case .perform, .reconcile: true
                         default: false
                         }
                     }
-                    let isStillBusy = if case .worked = event { false } else { work != .idle }
+                    let isStillBusy =
+                        switch event {
+                        case .reconciled, .stepped: false
+                        default: work != .idle
+                        }
                     #expect(begun + (isStillBusy ? 1 : 0) <= 1, "\(place)")
                     let polls = actions.count { if case .checkIn = $0 { true } else { false } }
                     #expect(polls <= 1, "\(place)")
-                    if case .applying = machine.work { #expect(polls == 0, "\(place)") }
+                    if machine.trial.state == .staging { #expect(polls == 0, "\(place)") }
                     if case .polling(let number) = machine.link, link != machine.link {
                         #expect(number > 5, "\(place)")
                     }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import FleetAPI
+import FleetModel
 import Logging
 import NATPolicy
 import NetAddress
@@ -13,8 +14,10 @@ import TestSupport
 /// A NAT instance in memory, with one interface.
 struct FakeHost {
     let faults = Faults()
+    let clock = FakeClock()
     let kernel: FakeKernel
     let files: MemoryFiles
+    let flows = FakeFlows()
 
     init() throws {
         kernel = FakeKernel(try Self.facts(), faults)
@@ -23,7 +26,9 @@ struct FakeHost {
 
     /// The agent as it starts: knows nothing but what is on disk.
     func start() -> Reconciler {
-        Reconciler(kernel: kernel, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        Reconciler(
+            kernel: kernel, flows: flows, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            clock: { clock.seconds })
     }
 
     /// Rules and sysctls as they are.
@@ -89,4 +94,88 @@ struct FakeHost {
     }
 
     static let nothing = DesiredState(hash: EffectivePolicy.none.hash, policy: .none)
+}
+
+/// A connection tracking table in memory.
+final class FakeFlows: FlowTable {
+    let flows = Mutex<[TrackedFlow]>([])
+
+    func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError) {
+        flows.withLock { $0 }.filter { $0.family == family }.forEach(body)
+    }
+
+    func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow? {
+        flows.withLock { $0.first { $0.original == original } }
+    }
+
+    func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool {
+        flows.withLock { flows in
+            defer { flows.removeAll { $0 == flow } }
+            return flows.contains(flow)
+        }
+    }
+
+    func sweep(_ family: IPFamily, where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
+        let stale = flows.withLock { $0 }.filter { $0.family == family && isStale($0) }
+        for flow in stale { _ = try delete(flow) }
+        return stale.count
+    }
+}
+
+/// Stands still until a test moves it.
+final class FakeClock: Sendable {
+    private let time = Mutex(1000.0)
+
+    var seconds: Double { time.withLock { $0 } }
+
+    func advance(_ seconds: Double) { time.withLock { $0 += seconds } }
+}
+
+extension Reconciler {
+    /// A whole trial, as the machine leads it.
+    ///
+    /// - Parameters:
+    ///   - confirmed: whether the controller answers in time.
+    ///   - meanwhile: what happens between proof and confirmation.
+    func apply(
+        _ desired: DesiredState, confirmed: Bool = true, meanwhile: () -> Void = {}
+    ) async -> WorkReport {
+        var machine = TrialMachine()
+        return await drive(&machine, .offered(desired), confirmed, meanwhile)
+    }
+
+    /// What an agent does first of all.
+    func start() async -> WorkReport {
+        var machine = TrialMachine()
+        return await drive(&machine, .started, true) {}
+    }
+
+    func reconcile() async -> WorkReport {
+        let report = await reconcile(.everything)
+        guard let retry = report.retry else { return report }
+        return await apply(retry)
+    }
+
+    private func drive(
+        _ machine: inout TrialMachine, _ event: TrialEvent, _ confirmed: Bool, _ meanwhile: () -> Void
+    ) async -> WorkReport {
+        var last = WorkReport(status: firstStatus)
+        var outcome: Outcome?
+        var pending = machine.handle(event, now: 0)
+        while !pending.isEmpty {
+            let action = pending.removeFirst()
+            switch action {
+            case .perform(let step):
+                let (event, report) = await perform(step)
+                (last, outcome) = (report, report.outcome ?? outcome)
+                pending += machine.handle(event, now: 0)
+            case .confirm:
+                meanwhile()
+                pending += machine.handle(confirmed ? .confirmed : .ticked, now: confirmed ? 0 : 1000)
+            case .finish: break
+            }
+        }
+        last.outcome = outcome
+        return last
+    }
 }

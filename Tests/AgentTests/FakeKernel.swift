@@ -20,6 +20,9 @@ final class FakeKernel: Kernel {
         ]
         /// Everything that changed something, in order.
         var touched: [String] = []
+        var bootID = "boot 1"
+        /// nil as on legacy; a test that sets it has to move it too.
+        var generation: UInt32?
         /// What was done while forwarding was on without a masquerade.
         var leaks: [String] = []
 
@@ -80,6 +83,10 @@ final class FakeKernel: Kernel {
             throw KernelError("\(error)")
         }
     }
+
+    func rulesetGeneration() -> UInt32? { machine.withLock { $0.generation } }
+
+    func bootID() -> String { machine.withLock { $0.bootID } }
 
     func sysctl(_ key: String) throws(KernelError) -> String? {
         try check(.readSysctl, key)

@@ -96,8 +96,89 @@ struct ReconcilerTests {
             machine.sysctls["net.ipv6.conf.all.forwarding"] = "0"
         }
         #expect(host.state != state)
+        let report = await agent.reconcile()
+        #expect(host.state == state && report.status.conditions.map(\.code) == ["drift-repaired"])
+        #expect(report.status.drift?.repairs == 1)
+        #expect(report.status.drift?.lastDifference.contains("NATFLEET-POST") == true)
+        host.clock.advance(301)
         #expect(await agent.reconcile().status.conditions.isEmpty)
-        #expect(host.state == state)
+    }
+
+    @Test func aFightIsNamedAndPacedAndForgottenWhenItEnds() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        var report = await agent.reconcile()
+        for round in 1...3 {
+            try host.change { try $0.tables[.ipv4]?.restore("*nat\n-F NATFLEET-POST\nCOMMIT\n") }
+            host.clock.advance(40)
+            report = await agent.reconcile()
+            #expect(report.look.isContended == (round == 3))
+        }
+        #expect(report.status.conditions.map(\.code) == ["contended"])
+        #expect(report.status.conditions.first?.message.contains("NATFLEET-POST") == true)
+        host.clock.advance(301)
+        report = await agent.reconcile()
+        #expect(report.status.conditions.isEmpty && !report.look.isContended)
+    }
+
+    @Test func anUnconfirmedChangeIsTakenBackAndNotTriedAgainUntilTheHostChanges() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let state = host.state
+        let other = try FakeHost.desired(to: "10.0.1.81:80")
+        var report = await agent.apply(other, confirmed: false)
+        #expect(report.outcome?.result == .reverted && report.status.phase == .reverted)
+        #expect(report.status.conditions.map(\.code) == ["trial-reverted"] && host.state == state)
+        #expect(report.status.runningHash == (try FakeHost.desired().hash))
+        #expect(try host.files.read(.trial) == nil, "the way back is forgotten")
+
+        _ = host.touched()
+        // Not by itself, not when offered again, not after a restart.
+        let restarted = host.start()
+        for agent in [agent, restarted] {
+            #expect(await agent.reconcile().outcome == nil)
+            let again = await agent.apply(other)
+            #expect(again.outcome?.detail == report.outcome?.detail && again.status.phase == .reverted)
+        }
+        #expect(host.touched().isEmpty)
+        try host.change { $0.facts = try FakeHost.facts(address: "10.0.0.99") }
+        report = await agent.reconcile()
+        #expect(report.outcome?.result == .applied && report.status.phase == .applied)
+        #expect(try host.files.read(.refusal) == nil)
+    }
+
+    /// The agent ends at every step of a trial; the next one takes back what was touched, before anything else.
+    @Test(arguments: [TrialMachine.State.testing, .arming, .applying, .proving, .confirming])
+    func anAgentThatEndsInATrialIsTakenBack(_ last: TrialMachine.State) async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let state = host.state
+        let other = try FakeHost.desired(to: "10.0.1.81:80")
+        var machine = TrialMachine()
+        var actions = machine.handle(.offered(other), now: 0)
+        while machine.state != last, case .perform(let step) = actions.first {
+            actions = machine.handle(await agent.perform(step).0, now: 0)
+        }
+        let wasTouched = host.state != state
+        #expect(wasTouched == [.proving, .confirming].contains(last))
+        let next = host.start()
+        let report = await next.start()
+        #expect(try host.state == state && report.status.runningHash == (FakeHost.desired().hash))
+        #expect((report.outcome?.result == .reverted) == [.applying, .proving, .confirming].contains(last))
+        #expect(await next.reconcile().status.conditions.count == (report.outcome == nil ? 0 : 1))
+        #expect(host.leaks.isEmpty)
+    }
+
+    @Test func afterARebootNothingOfTheTrialIsPutBackFromMemory() async throws {
+        var machine = TrialMachine()
+        var actions = machine.handle(.offered(try FakeHost.desired()), now: 0)
+        while machine.state != .confirming, case .perform(let step) = actions.first {
+            actions = machine.handle(await agent.perform(step).0, now: 0)
+        }
+        host.change { machine in
+            let fresh = FakeKernel.Machine(facts: machine.facts)
+            (machine.tables, machine.sysctls, machine.bootID) = (fresh.tables, fresh.sysctls, "boot 2")
+        }
+        _ = host.touched()
+        #expect(await host.start().start().outcome?.result == .reverted)
+        #expect(host.touched().isEmpty)
     }
 
     @Test func whatIsNotOnDiskIsNeverGreenAndIsTriedAgain() async throws {
@@ -105,8 +186,7 @@ struct ReconcilerTests {
             for key in machine.sysctls.keys { machine.sysctls[key] = key.contains("redirects") ? "0" : "1" }
             machine.sysctls["net.ipv6.conf.eth0.accept_ra"] = "2"
         }
-        host.faults.fail(.writeFile)
-        let report = await agent.apply(try FakeHost.desired())
+        let report = await agent.apply(try FakeHost.desired()) { host.faults.fail(.writeFile) }
         #expect(report.outcome?.result == .applied && report.status.conditions.map(\.code) == ["not-persisted"])
         #expect(await agent.reconcile().status.conditions.map(\.code) == ["not-persisted"])
         host.faults.fail()

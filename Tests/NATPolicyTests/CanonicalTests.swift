@@ -77,6 +77,7 @@ struct CanonicalTests {
         ("ipv4: true", "ipv4: false"), ("families: [ipv6, ipv4], ", ""), (", except: [10.0.0.0/8]", ""),
         ("8000-8001", "8002-8003"), ("10.0.1.1:80", "10.0.1.1:81"), ("tcp", "udp"),
         ("selector:", "guard: true\n  selector:"),
+        ("selector:", "conntrack: {max: auto}\n  selector:"), ("selector:", "conntrack: {max: 1024}\n  selector:"),
         ("selector:", "priority: 99\n  selector:"), ("port:", "masquerade: true, port:"),
         ("port:", "hairpin: true, port:"),
     ])

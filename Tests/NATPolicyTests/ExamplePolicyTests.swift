@@ -77,6 +77,7 @@ struct ExamplePolicyTests {
               masquerade: true
             - {name: bastion, protocol: tcp, port: 22, to: "10.0.1.2:22-22", allowSSH: true}
           guard: true
+          conntrack: {max: 262144}
         """
 
     static func only(_ text: String) throws -> PolicyDocument {
@@ -102,7 +103,7 @@ struct ExamplePolicyTests {
                     name: "PortMapping6", protocol: .tcp, port: try PortRange(8001),
                     to: try Endpoint("[2001:db8:0:2::1]:80")),
             ])
-        #expect(policy.spec.guard == nil)
+        #expect(policy.spec.guard == nil && policy.spec.conntrack == nil)
     }
 
     @Test
@@ -113,6 +114,7 @@ struct ExamplePolicyTests {
         #expect(policy.spec.selector.matchLabels == ["vpc": "prod", "aws/az": "eu-west-1a"])
         #expect(policy.spec.selector.instances == ["i-0123456789abcdef0", "i-0abc"])
         #expect(policy.spec.guard == true)
+        #expect(policy.spec.conntrack == Conntrack(max: .entries(262_144)))
         #expect(
             policy.spec.masquerade == [
                 Masquerade(

@@ -8,6 +8,7 @@ import Testing
 struct MergeTests {
     private static func layer(
         _ policy: String, revision: Int = 1, priority: Int = 100, guard: Bool? = nil,
+        conntrack: Conntrack.Max? = nil,
         forwarding: Forwarding = Forwarding(),
         masquerade: [String] = [], dnat: [PortForward] = []
     ) -> PolicyLayer {
@@ -15,7 +16,8 @@ struct MergeTests {
             policy: policy, revision: revision,
             spec: PolicySpec(
                 priority: priority, selector: Selector(instances: ["i-1"]), forwarding: forwarding,
-                masquerade: masquerade.map { Masquerade(name: $0) }, dnat: dnat, guard: `guard`))
+                masquerade: masquerade.map { Masquerade(name: $0) }, dnat: dnat, guard: `guard`,
+                conntrack: conntrack.map(Conntrack.init)))
     }
 
     private static func forward(
@@ -94,6 +96,26 @@ struct MergeTests {
                 "policy 'a' turns the guard on and policy 'd' turns it off",
             ])
         #expect(conflicts.map(\.second) == [.init(policy: "b"), .init(policy: "d")])
+    }
+
+    @Test(
+        arguments: [
+            ([nil], nil), ([nil, .auto], .auto), ([.auto, .auto, nil], .auto), ([nil, .entries(4096)], .entries(4096)),
+        ] as [([Conntrack.Max?], Conntrack.Max?)])
+    func theSizeOfConnectionTrackingIsWhatALayerSays(_ sizes: [Conntrack.Max?], _ expected: Conntrack.Max?) throws {
+        let layers = sizes.enumerated().map { Self.layer("p\($0.offset)", conntrack: $0.element) }
+        #expect(try mergeLayers(layers).get().conntrack?.max == expected)
+    }
+
+    @Test
+    func aDisagreementAboutTheSizeOfConnectionTrackingNamesBothPolicies() {
+        let conflicts = Self.conflicts([
+            Self.layer("a", conntrack: .auto), Self.layer("b"), Self.layer("c", conntrack: .entries(262_144)),
+        ])
+        #expect(
+            conflicts.map(\.message) == [
+                "policy 'a' sets conntrack.max to auto and policy 'c' sets it to 262144"
+            ])
     }
 
     @Test

@@ -136,7 +136,7 @@ struct WrongPolicyTests {
     @Test
     func everyKeyThatIsNotDueYetIsRefusedInThoseWords() {
         let entries =
-            ["conntrack: {max: auto}", "probes: []", "tests: []", "rollout: {}"].map(WrongPolicy.spec)
+            ["probes: []", "tests: []", "rollout: {}"].map(WrongPolicy.spec)
             + [WrongPolicy.forward(#"name: web, protocol: tcp, port: 80, to: "10.0.1.1:80", drain: true"#)]
         for text in entries {
             let messages = readPolicies(name: "web.yaml", text: text).diagnostics.map(\.message)

@@ -101,10 +101,30 @@ extension WrongPolicy {
             6, 3, "spec.guard",
             "key 'guard' has no value"),
         .init(
-            "conntrack",
-            spec("conntrack: {max: auto}"),
-            6, 3, "spec.conntrack",
-            "'conntrack' is not supported yet"),
+            "connection tracking without its size",
+            spec("conntrack: {}"),
+            6, 14, "spec.conntrack",
+            "missing key 'max'"),
+        .init(
+            "connection tracking in one word",
+            spec("conntrack: auto"),
+            6, 14, "spec.conntrack",
+            "must be a mapping, not text"),
+        .init(
+            "size of connection tracking in words",
+            spec("conntrack: {max: large}"),
+            6, 20, "spec.conntrack.max",
+            "must be auto or a number of entries, not text"),
+        .init(
+            "too few connections",
+            spec("conntrack: {max: 1000}"),
+            6, 20, "spec.conntrack.max",
+            "must be a whole number from 1024 to 16777216, not 1000"),
+        .init(
+            "another key of connection tracking",
+            spec("conntrack: {max: auto, buckets: 1024}"),
+            6, 26, "spec.conntrack.buckets",
+            "unknown key 'buckets'"),
         .init(
             "probes",
             spec(#"probes: ["tcp:203.0.113.7:443"]"#),

@@ -7,7 +7,7 @@ package import FleetModel
 /// What happens to the agent.
 package enum AgentEvent: Sendable {
     case started
-    /// Every few seconds: time to look at the kernel. `renewalIsDue`: the certificate is past its half life.
+    /// Every second. `renewalIsDue`: the certificate is past its half life.
     case ticked(renewalIsDue: Bool)
     case enrolled
     case renewed
@@ -15,7 +15,12 @@ package enum AgentEvent: Sendable {
     case linkFailed(number: Int?, LinkTrouble)
     case waited(number: Int)
     case answered(number: Int, CheckinResponse)
-    case worked(WorkReport)
+    /// The reconciliation under way is done.
+    case reconciled(WorkReport)
+    /// A step of the trial has ended.
+    case stepped(TrialEvent, WorkReport)
+    /// The kernel says that rules, interfaces, addresses or routes changed.
+    case moved(Look)
 }
 
 /// What the shell has to do; each ends in one event, save `warn`, `note` and `cancelCheckIn`.
@@ -25,8 +30,8 @@ package enum AgentAction: Hashable, Sendable {
     case checkIn(number: Int, CheckinRequest)
     case cancelCheckIn(number: Int)
     case wait(number: Int, seconds: Double)
-    case apply(DesiredState)
-    case reconcile
+    case perform(TrialStep)
+    case reconcile(Look)
     case warn(FleetError)
     case note(String)
 }
@@ -45,14 +50,18 @@ package struct LinkTrouble: Error, Hashable, Sendable {
     }
 }
 
-/// What an apply or a reconciliation found and did.
+/// What a step of a trial or a reconciliation found and did.
 package struct WorkReport: Hashable, Sendable {
     package var status: InstanceStatus
-    /// Set when a desired state was tried.
+    /// What the controller has to hear of a try.
     package var outcome: Outcome?
+    /// What was refused or failed before and is worth another try.
+    package var retry: DesiredState?
+    package var look = LookResult()
 
-    package init(status: InstanceStatus, outcome: Outcome? = nil) {
+    package init(status: InstanceStatus, outcome: Outcome? = nil, retry: DesiredState? = nil) {
         self.status = status
         self.outcome = outcome
+        self.retry = retry
     }
 }

@@ -14,25 +14,33 @@ package struct AgentLoop: Sendable {
     let link: any ControllerLink
     let reconciler: Reconciler
     let log: Logger
-    /// Seconds between two looks at the kernel.
-    let tick: Double
+    /// What the kernel tells by itself; nil where it can't be listened to, so that looking has to do.
+    let news: AsyncStream<NetworkEvent>?
+    let clock: @Sendable () -> Double
 
-    package init(link: any ControllerLink, reconciler: Reconciler, log: Logger, tick: Double = 10) {
+    package init(
+        link: any ControllerLink, reconciler: Reconciler, log: Logger, news: AsyncStream<NetworkEvent>?,
+        clock: @escaping @Sendable () -> Double
+    ) {
+        self.news = news
         self.link = link
         self.reconciler = reconciler
         self.log = log
-        self.tick = tick
+        self.clock = clock
     }
 
     package func run() async {
         let (events, sender) = AsyncStream.makeStream(of: AgentEvent.self)
-        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.status)
+        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus, wholeLook: news == nil ? 10 : 300)
         await withDiscardingTaskGroup { group in
             group.addTask { await ticker(sender) }
+            if let news {
+                group.addTask { for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) } }
+            }
             var checkIn: Task<Void, Never>?
             sender.yield(.started)
             for await event in events {
-                for action in machine.handle(event, unit: Double.random(in: 0..<1)) {
+                for action in machine.handle(event, now: clock(), unit: Double.random(in: 0..<1)) {
                     switch action {
                     case .checkIn(let number, let request):
                         checkIn = Task { sender.yield(await answer(number, request)) }
@@ -49,9 +57,12 @@ package struct AgentLoop: Sendable {
     }
 
     private func ticker(_ sender: AsyncStream<AgentEvent>.Continuation) async {
+        var seconds = 0
         while !Task.isCancelled {
-            try? await Task.sleep(for: .seconds(tick))
-            sender.yield(.ticked(renewalIsDue: await link.renewalIsDue))
+            try? await Task.sleep(for: .seconds(1), tolerance: .milliseconds(200))
+            seconds += 1
+            let renewalIsDue = seconds % 10 == 0 ? await link.renewalIsDue : false
+            sender.yield(.ticked(renewalIsDue: renewalIsDue))
         }
         sender.finish()
     }
@@ -78,10 +89,11 @@ package struct AgentLoop: Sendable {
         case .wait(let number, let seconds):
             try? await Task.sleep(for: .seconds(seconds))
             sender.yield(.waited(number: number))
-        case .apply(let desired):
-            sender.yield(.worked(await Task { await reconciler.apply(desired) }.value))
-        case .reconcile:
-            sender.yield(.worked(await Task { await reconciler.reconcile() }.value))
+        case .perform(let step):
+            let (event, report) = await Task { await reconciler.perform(step) }.value
+            sender.yield(.stepped(event, report))
+        case .reconcile(let look):
+            sender.yield(.reconciled(await Task { await reconciler.reconcile(look) }.value))
         case .warn(let error):
             log.warning(
                 "\(error.message)", metadata: ["code": "\(error.code.rawValue)", "fix": "\(error.remedy ?? "none")"])

@@ -7,9 +7,9 @@ package import FleetModel
 /// What the agent does next, as a value: events in, actions out, no clock, no I/O.
 ///
 /// Two activities run side by side and never two of a kind: the *link* (enrol, renew, one held check-in) and the *work*
-/// (apply a desired state, or reconcile the kernel with the last one). A check-in is held by the controller, so news from
-/// the work ends it: the machine cancels it and checks in again at once. Late results of a cancelled check-in or of an
-/// old timer carry their number and are dropped.
+/// (the trial of a desired state, or reconciling the kernel with the last one). A check-in is held by the controller, so
+/// news from the work ends it: the machine cancels it and checks in again at once. Late results of a cancelled check-in or
+/// of an old timer carry their number and are dropped.
 package struct AgentMachine: Sendable {
     enum Link: Hashable {
         case idle
@@ -21,12 +21,14 @@ package struct AgentMachine: Sendable {
 
     enum Work: Hashable {
         case idle
-        case applying(String)
+        case trying
         case reconciling
     }
 
     var link = Link.idle
     var work = Work.idle
+    var trial = TrialMachine()
+    var pace: Pace
     var isEnrolled: Bool
     var renewalIsDue = false
     var backoff = Backoff()
@@ -42,44 +44,91 @@ package struct AgentMachine: Sendable {
     var lastTrouble: String?
     var heldBecause: String?
 
-    package init(isEnrolled: Bool, status: InstanceStatus) {
+    package init(isEnrolled: Bool, status: InstanceStatus, wholeLook: Double = 300) {
         self.isEnrolled = isEnrolled
         self.status = status
+        self.pace = Pace(whole: wholeLook)
     }
 
     /// The controller holds an answer this long, in seconds.
     static let hold = 50
+    /// Longest wait between two tries to have a trial confirmed, in seconds.
+    static let confirmPause = 3.0
 
-    /// - Parameter unit: a random number in 0..<1, for the backoff.
-    package mutating func handle(_ event: AgentEvent, unit: Double) -> [AgentAction] {
+    /// - Parameters:
+    ///   - now: seconds of a clock that never goes back.
+    ///   - unit: a random number in 0..<1, for the backoff.
+    package mutating func handle(_ event: AgentEvent, now: Double, unit: Double) -> [AgentAction] {
         switch event {
-        case .started: startReconcile() + advance()
-        case .ticked(let renewalIsDue): tick(renewalIsDue)
+        case .started: drive(.started, now) + advance()
+        case .ticked(let renewalIsDue): tick(renewalIsDue, now)
         case .enrolled: enrolled()
         case .renewed: renewed()
         case .linkFailed(let number, let trouble): linkFailed(number, trouble, unit)
         case .waited(let number): waited(number)
-        case .answered(let number, let response): answered(number, response, unit)
-        case .worked(let report): worked(report)
+        case .answered(let number, let response): answered(number, response, now, unit)
+        case .reconciled(let report): reconciled(report, now)
+        case .stepped(let event, let report): stepped(event, report, now)
+        case .moved(let look): moved(look, now)
         }
     }
 
-    private mutating func startReconcile() -> [AgentAction] {
-        guard work == .idle else { return [] }
-        work = .reconciling
-        return [.reconcile]
-    }
-
-    private mutating func tick(_ renewalIsDue: Bool) -> [AgentAction] {
+    private mutating func tick(_ renewalIsDue: Bool, _ now: Double) -> [AgentAction] {
         self.renewalIsDue = isEnrolled && renewalIsDue
-        return startReconcile() + advance()
+        let actions = work == .trying ? drive(.ticked, now) : startWork(now)
+        return actions + advance()
     }
 
-    /// Starts the next step of the link if it is free. While a desired state is being applied the next check-in waits
-    /// for its outcome.
+    private mutating func moved(_ look: Look, _ now: Double) -> [AgentAction] {
+        pace.heard(look)
+        return startWork(now)
+    }
+
+    /// Begins what the work is free for: a desired state before a look at the kernel.
+    private mutating func startWork(_ now: Double) -> [AgentAction] {
+        guard work == .idle else { return [] }
+        if let desired = next {
+            next = nil
+            if desired.hash != status.runningHash || status.phase != .applied { return drive(.offered(desired), now) }
+        }
+        guard let look = pace.due(now) else { return [] }
+        pace.begin(look, now)
+        work = .reconciling
+        return [.reconcile(look)]
+    }
+
+    /// Feeds the trial and carries out what it wants of the link.
+    private mutating func drive(_ event: TrialEvent, _ now: Double) -> [AgentAction] {
+        let wanted = trial.handle(event, now: now)
+        work = trial.state == .idle ? .idle : .trying
+        var actions: [AgentAction] = []
+        for action in wanted {
+            switch action {
+            case .perform(let step):
+                if case .revert = step { actions += forgetConfirmation() }
+                actions.append(.perform(step))
+            case .confirm:
+                // Whatever the link waited for, this is more urgent.
+                if case .waiting = link { link = .idle }
+            case .finish: pace.reset()
+            }
+        }
+        return actions
+    }
+
+    /// What runs is not what the check-in under way says.
+    private mutating func forgetConfirmation() -> [AgentAction] {
+        guard outcome?.result == .applied else { return [] }
+        outcome = nil
+        guard case .polling(let number) = link else { return [] }
+        link = .idle
+        return [.cancelCheckIn(number: number)]
+    }
+
+    /// Starts the next step of the link if it is free. While a desired state is being tried the next check-in waits for
+    /// its outcome.
     private mutating func advance() -> [AgentAction] {
-        guard link == .idle else { return [] }
-        if case .applying = work { return [] }
+        guard link == .idle, !trial.state.holdsTheLink else { return [] }
         if !isEnrolled {
             link = .enrolling
             return [.enrol]
@@ -118,7 +167,8 @@ package struct AgentMachine: Sendable {
         if link == .renewing { renewalIsDue = false }
         sequence += 1
         link = .waiting(sequence)
-        let seconds = backoff.failed(unit: unit, retryAfter: trouble.retryAfter)
+        var seconds = backoff.failed(unit: unit, retryAfter: trouble.retryAfter)
+        if trial.state == .confirming { seconds = min(seconds, Self.confirmPause) }
         // Without its numbers: curl tells for how many milliseconds it tried.
         let reason = trouble.error.message.filter { !$0.isNumber }
         let isNews = lastTrouble != reason
@@ -139,11 +189,16 @@ package struct AgentMachine: Sendable {
         return [.note("the controller answers again")]
     }
 
-    private mutating func answered(_ number: Int, _ response: CheckinResponse, _ unit: Double) -> [AgentAction] {
+    private mutating func answered(
+        _ number: Int, _ response: CheckinResponse, _ now: Double, _ unit: Double
+    ) -> [AgentAction] {
         guard link == .polling(number) else { return [] }
         link = .idle
         var actions = recovered()
-        if outcome == outcomeSent { outcome = nil }
+        if outcome == outcomeSent {
+            if outcome?.result == .applied { actions += drive(.confirmed, now) }
+            outcome = nil
+        }
         if let hold = response.hold, hold != heldBecause {
             actions.append(.warn(FleetError(.layerConflict, hold, remedy: "change one of the policies named")))
         }
@@ -151,7 +206,7 @@ package struct AgentMachine: Sendable {
         if let desired = response.desired {
             answeredHash = desired.hash
             next = desired
-            actions += startNext()
+            actions += startWork(now)
         }
         if response.nextAfter > 0 {
             sequence += 1
@@ -161,24 +216,41 @@ package struct AgentMachine: Sendable {
         return actions + advance()
     }
 
-    private mutating func startNext() -> [AgentAction] {
-        guard work == .idle, let desired = next else { return [] }
-        next = nil
-        guard desired.hash != status.runningHash || status.phase != .applied else { return [] }
-        work = .applying(desired.hash)
-        return [.apply(desired)]
+    private mutating func reconciled(_ report: WorkReport, _ now: Double) -> [AgentAction] {
+        work = .idle
+        pace.end(report.look, now)
+        if next == nil { next = report.retry }
+        take(report)
+        return startWork(now) + tellNews()
     }
 
-    private mutating func worked(_ report: WorkReport) -> [AgentAction] {
-        work = .idle
+    private mutating func stepped(_ event: TrialEvent, _ report: WorkReport, _ now: Double) -> [AgentAction] {
+        take(report)
+        return drive(event, now) + startWork(now) + tellNews()
+    }
+
+    private mutating func take(_ report: WorkReport) {
         status = report.status
         if let outcome = report.outcome { self.outcome = outcome }
-        var actions = startNext()
-        if actions.isEmpty, case .polling(let number) = link, outcome != nil || status.differs(from: statusSent) {
-            link = .idle
-            actions.append(.cancelCheckIn(number: number))
+    }
+
+    /// Ends a held check-in that tells something else than what is the case.
+    private mutating func tellNews() -> [AgentAction] {
+        guard case .polling(let number) = link, !trial.state.holdsTheLink,
+            outcome != outcomeSent || status.differs(from: statusSent)
+        else { return advance() }
+        link = .idle
+        return [.cancelCheckIn(number: number)] + advance()
+    }
+}
+
+extension TrialMachine.State {
+    /// Whether the next check-in waits for what comes of the step under way.
+    fileprivate var holdsTheLink: Bool {
+        switch self {
+        case .staging, .testing, .arming, .applying, .proving, .persisting: true
+        case .idle, .recovering, .confirming, .reverting, .stuck: false
         }
-        return actions + advance()
     }
 }
 

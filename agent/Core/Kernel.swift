@@ -18,6 +18,11 @@ package protocol Kernel: Sendable {
     func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError)
     /// nil where the kernel has no such key.
     func sysctl(_ key: String) throws(KernelError) -> String?
+    /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where
+    /// nobody counts. Tells nothing of rules of the legacy back end.
+    func rulesetGeneration() -> UInt32?
+    /// Differs after a reboot.
+    func bootID() -> String
     func setSysctl(_ key: String, _ value: String) throws(KernelError)
 }
 

@@ -20,6 +20,12 @@ package enum StateFile: String, CaseIterable, Hashable, Sendable {
     case applied = "applied.json"
     /// Values of sysctls before natfleet changed them.
     case sysctls = "sysctls.json"
+    /// A trial under way, with the way back.
+    case trial = "trial.json"
+    /// What was refused or reverted last, and why.
+    case refusal = "refusal.json"
+    /// Size of connection tracking before natfleet changed it.
+    case conntrack = "conntrack.json"
     /// The rules that run, as `iptables-restore` and `ip6tables-restore` take them.
     case rulesIPv4 = "rules.v4"
     case rulesIPv6 = "rules.v6"

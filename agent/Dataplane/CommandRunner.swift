@@ -7,57 +7,85 @@ import Glibc
 import Subprocess
 import SystemPackage
 
-/// Runs the distribution's programs, by absolute path and with a time limit.
+/// Runs the distribution's programs, by absolute path and with a time limit. One that is too slow is ended with all that
+/// it started: init scripts start others.
 package struct CommandRunner: Sendable {
-    /// Where programs are looked for: a daemon's PATH may lack sbin.
-    static let folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
+    /// Where programs are looked for: a daemon's PATH may lack sbin. Also the PATH that they get.
+    package static let systemFolders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
 
     let timeout: Duration
+    let folders: [String]
 
-    package init(timeout: Duration = .seconds(60)) { self.timeout = timeout }
+    package init(timeout: Duration = .seconds(60), folders: [String] = Self.systemFolders) {
+        self.timeout = timeout
+        self.folders = folders
+    }
 
     /// - Returns: standard output.
     /// - Throws: when the program is missing, exits with anything but 0, or takes too long; names command and message.
     func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
+        let result = try await result(program, arguments, input: input)
+        guard let failure = result.failure else { return result.output }
+        throw KernelError(failure)
+    }
+
+    /// - Returns: what it printed, whatever its exit status.
+    /// - Throws: when the program is missing or takes too long.
+    func result(
+        _ program: String, _ arguments: [String], input: String = ""
+    ) async throws(KernelError) -> CommandResult {
         let command = ([program] + arguments).joined(separator: " ")
-        guard let path = Self.locate(program) else {
-            throw KernelError("\(program) is not installed (looked in \(Self.folders.joined(separator: ", ")))")
+        guard let path = locate(program) else {
+            throw KernelError("\(program) is not installed (looked in \(folders.joined(separator: ", ")))")
         }
         do {
             return try await finish(within: timeout) {
                 try await self.execute(path, arguments, input, command)
             }
         } catch let error as KernelError {
-            throw error
+            throw KernelError("\(command): \(error)")
         } catch {
             throw KernelError("\(command): \(error)")
         }
     }
 
+    /// `run` for several at once, which have no typed errors.
+    func attempt(_ program: String, _ arguments: [String]) async -> Result<String, KernelError> {
+        do throws(KernelError) {
+            return .success(try await run(program, arguments))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     private func execute(
         _ path: String, _ arguments: [String], _ input: String, _ command: String
-    ) async throws -> String {
+    ) async throws -> CommandResult {
         let standardInput = try memoryFile(input)
+        var options = PlatformOptions()
+        options.processGroupID = 0
+        options.teardownSequence = [
+            .gracefulShutDown(toProcessGroup: true, allowedDurationToNextStep: .milliseconds(500))
+        ]
         let result = try await Subprocess.run(
-            .path(FilePath(path)), arguments: .init(arguments), environment: .inherit.updating(["LC_ALL": "C"]),
-            input: .fileDescriptor(standardInput, closeAfterSpawningProcess: true), output: .string(limit: 64 << 20),
-            error: .string(limit: 1 << 20))
-        guard result.terminationStatus.isSuccess else {
-            let said = result.standardError.split(separator: "\n").prefix(3).joined(separator: "; ")
-            throw KernelError(
-                "\(command): \(describe(result.terminationStatus)): \(said.isEmpty ? "no message" : said)")
-        }
-        return result.standardOutput
+            .path(FilePath(path)), arguments: .init(arguments),
+            environment: .inherit.updating(["LC_ALL": "C", "PATH": folders.joined(separator: ":")]),
+            platformOptions: options, input: .fileDescriptor(standardInput, closeAfterSpawningProcess: true),
+            output: .string(limit: 64 << 20), error: .string(limit: 1 << 20))
+        guard !result.terminationStatus.isSuccess else { return CommandResult(output: result.standardOutput) }
+        let said = result.standardError.split(separator: "\n").prefix(3).joined(separator: "; ")
+        let failure = "\(command): \(describe(result.terminationStatus)): \(said.isEmpty ? "no message" : said)"
+        return CommandResult(output: result.standardOutput, failure: failure)
     }
 
     private func finish(
-        within limit: Duration, _ body: @escaping @Sendable () async throws -> String
-    ) async throws -> String {
-        try await withThrowingTaskGroup(of: String.self) { group in
+        within limit: Duration, _ body: @escaping @Sendable () async throws -> CommandResult
+    ) async throws -> CommandResult {
+        try await withThrowingTaskGroup(of: CommandResult.self) { group in
             group.addTask(operation: body)
             group.addTask {
                 try await Task.sleep(for: limit)
-                throw KernelError("no end after \(limit.components.seconds) s")
+                throw KernelError("no end after \(limit)")
             }
             defer { group.cancelAll() }
             guard let output = try await group.next() else { throw KernelError("cancelled") }
@@ -65,9 +93,18 @@ package struct CommandRunner: Sendable {
         }
     }
 
-    static func locate(_ program: String) -> String? {
-        folders.map { "\($0)/\(program)" }.first { isExecutable($0) }
+    /// nil where there is no such program; an absolute path is looked for there only.
+    func locate(_ program: String) -> String? {
+        if program.hasPrefix("/") { return isExecutable(program) ? program : nil }
+        return folders.map { "\($0)/\(program)" }.first { isExecutable($0) }
     }
+}
+
+struct CommandResult: Sendable {
+    /// Standard output.
+    var output: String
+    /// nil for exit status 0, else which command said what.
+    var failure: String?
 }
 
 /// A file in memory, at its beginning. Not a pipe: a program that ends before it has read a long input would take this

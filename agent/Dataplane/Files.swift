@@ -60,11 +60,7 @@ package struct DirectoryStateFiles: StateFiles {
     /// Makes the folder (0700) where it is missing.
     package init(directory: String) throws(StateFileError) {
         self.directory = directory
-        var path = ""
-        for part in directory.split(separator: "/") {
-            path += "/" + part
-            if mkdir(path, 0o700) != 0, errno != EEXIST, access(path, F_OK) != 0 { throw fault("make", path) }
-        }
+        try makeFolders(directory, mode: 0o700)
     }
 
     package func read(_ name: StateFile) throws(StateFileError) -> [UInt8]? {
@@ -72,33 +68,78 @@ package struct DirectoryStateFiles: StateFiles {
     }
 
     package func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) {
-        let path = "\(directory)/\(name.rawValue)"
-        let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw fault("write", temporary) }
-        do throws(StateFileError) {
-            defer { close(descriptor) }
-            try writeAll(descriptor, bytes, temporary)
-            guard fsync(descriptor) == 0 else { throw fault("sync", temporary) }
-        } catch {
-            unlink(temporary)
-            throw error
-        }
-        guard rename(temporary, path) == 0 else { throw fault("rename", temporary) }
-        try syncDirectory()
+        try writeWhole("\(directory)/\(name.rawValue)", bytes, mode: 0o600)
     }
 
     package func remove(_ name: StateFile) throws(StateFileError) {
-        let path = "\(directory)/\(name.rawValue)"
-        guard unlink(path) == 0 || errno == ENOENT else { throw fault("remove", path) }
-        try syncDirectory()
+        try removeFile("\(directory)/\(name.rawValue)")
     }
+}
 
-    private func syncDirectory() throws(StateFileError) {
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw fault("open", directory) }
+/// Writes beside it, fsync, rename, fsync of the folder: whole or not at all.
+func writeWhole(_ path: String, _ bytes: [UInt8], mode: mode_t) throws(StateFileError) {
+    let temporary = path + ".new"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+    guard descriptor >= 0 else { throw fault("write", temporary) }
+    do throws(StateFileError) {
         defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw fault("sync", directory) }
+        // Whatever the umask is.
+        guard fchmod(descriptor, mode) == 0 else { throw fault("change", temporary) }
+        try writeAll(descriptor, bytes, temporary)
+        guard fsync(descriptor) == 0 else { throw fault("sync", temporary) }
+    } catch {
+        unlink(temporary)
+        throw error
+    }
+    guard rename(temporary, path) == 0 else { throw fault("rename", temporary) }
+    try syncFolder(of: path)
+}
+
+func removeFile(_ path: String) throws(StateFileError) {
+    guard unlink(path) == 0 else {
+        if errno == ENOENT || errno == ENOTDIR { return }
+        throw fault("remove", path)
+    }
+    try syncFolder(of: path)
+}
+
+/// For what a program wrote that does not sync.
+func syncFile(_ path: String) throws(StateFileError) {
+    try sync(path, O_RDONLY)
+    try syncFolder(of: path)
+}
+
+private func syncFolder(of path: String) throws(StateFileError) {
+    let folder = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
+    try sync(folder.isEmpty ? "/" : String(folder), O_RDONLY | O_DIRECTORY)
+}
+
+private func sync(_ path: String, _ flags: Int32) throws(StateFileError) {
+    let descriptor = open(path, flags | O_CLOEXEC)
+    guard descriptor >= 0 else { throw fault("open", path) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw fault("sync", path) }
+}
+
+/// The names in a folder, in order; none where there is no such folder.
+func namesInFolder(_ path: String) -> [String] {
+    guard let folder = opendir(path) else { return [] }
+    defer { closedir(folder) }
+    var names: [String] = []
+    while let entry = readdir(folder) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names.sorted()
+}
+
+func makeFolders(_ path: String, mode: mode_t) throws(StateFileError) {
+    var made = ""
+    for part in path.split(separator: "/") {
+        made += "/" + part
+        if mkdir(made, mode) != 0, errno != EEXIST, access(made, F_OK) != 0 { throw fault("make", made) }
     }
 }
 

@@ -11,25 +11,33 @@ package struct LinuxKernel: Kernel {
     let runner: CommandRunner
     let vpcCIDRs: [CIDR]
     let controller: [Endpoint]
+    let generation: @Sendable () -> UInt32?
 
     /// - Parameters:
     ///   - vpcCIDRs: what the configuration says of the VPC.
     ///   - controller: where the agent reaches its controller, if that is a literal address.
-    package init(runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint]) {
+    ///   - generation: of the nf_tables ruleset.
+    package init(
+        runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint],
+        generation: @escaping @Sendable () -> UInt32?
+    ) {
+        self.generation = generation
         self.runner = runner
         self.vpcCIDRs = vpcCIDRs
         self.controller = controller
     }
 
     package func facts() async throws(KernelError) -> HostFacts {
-        let interfaces = try FactGatherer.interfaces(await runner.run("ip", ["-json", "address", "show"]))
-        var routes: [HostFacts.Route] = []
-        for family in IPFamily.allCases {
-            let flag = family == .ipv4 ? "-4" : "-6"
-            let text = try await runner.run("ip", ["-json", flag, "route", "show", "table", "main"])
-            routes += try FactGatherer.routes(text, family)
-        }
-        var iptables = try FactGatherer.iptables(await runner.run("iptables", ["--version"]))
+        // Side by side: it is the programs' starting that takes the time.
+        async let addresses = runner.attempt("ip", ["-json", "address", "show"])
+        async let routes4 = runner.attempt("ip", ["-json", "-4", "route", "show", "table", "main"])
+        async let routes6 = runner.attempt("ip", ["-json", "-6", "route", "show", "table", "main"])
+        async let version = runner.attempt("iptables", ["--version"])
+        let interfaces = try FactGatherer.interfaces(try await addresses.get())
+        let routes =
+            try FactGatherer.routes(try await routes4.get(), .ipv4)
+            + FactGatherer.routes(try await routes6.get(), .ipv6)
+        var iptables = try FactGatherer.iptables(try await version.get())
         let others = try await OtherBackEnd(runner: runner, backEnd: iptables.backend.other).chainsWithRules()
         iptables.otherRules = others.isEmpty ? nil : others
         return HostFacts(
@@ -58,6 +66,13 @@ package struct LinuxKernel: Kernel {
 
     package func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
         _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: step.text)
+    }
+
+    package func rulesetGeneration() -> UInt32? { generation() }
+
+    package func bootID() -> String {
+        guard let bytes = try? readFile("/proc/sys/kernel/random/boot_id") else { return "" }
+        return String(decoding: bytes.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
     }
 
     package func sysctl(_ key: String) throws(KernelError) -> String? {

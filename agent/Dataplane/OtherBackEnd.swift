@@ -22,7 +22,7 @@ struct OtherBackEnd: Sendable {
     /// Empty where the back end holds nothing or is not installed.
     private func save(_ family: IPFamily) async throws(KernelError) -> String {
         let program = family.program("-\(backEnd.rawValue)-save")
-        guard CommandRunner.locate(program) != nil else { return "" }
+        guard runner.locate(program) != nil else { return "" }
         switch backEnd {
         case .legacy:
             // A legacy table that is asked for comes into being: ask only where the kernel says that there are some.

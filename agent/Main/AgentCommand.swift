@@ -4,6 +4,7 @@
 import AgentCore
 import AgentDataplane
 import AgentLink
+import AgentNetlink
 import ArgumentParser
 import FleetModel
 import Logging
@@ -44,9 +45,14 @@ struct Run: AsyncParsableCommand {
         defer { lock.release() }
         let link = try exitOnFault(log) { try HTTPSControllerLink(configuration: configuration, files: files) }
         let kernel = LinuxKernel(
-            vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller))
-        let reconciler = Reconciler(kernel: kernel, files: files, log: log)
-        await runUntilSignalled { await AgentLoop(link: link, reconciler: reconciler, log: log).run() }
+            vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
+            generation: rulesetGeneration)
+        let reconciler = Reconciler(
+            kernel: kernel, flows: ConntrackTable(), files: files, log: log, clock: secondsSinceBoot)
+        let news = listen(log)
+        await runUntilSignalled {
+            await AgentLoop(link: link, reconciler: reconciler, log: log, news: news, clock: secondsSinceBoot).run()
+        }
         log.notice("stopped; NAT stays as it is")
     }
 }
@@ -63,8 +69,9 @@ struct Restore: AsyncParsableCommand {
         let log = makeLogger()
         let directory = try exitOnFault(log) { try loadStateDirectory(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: directory) }
-        let kernel = LinuxKernel(vpcCIDRs: [], controller: [])
-        let reconciler = Reconciler(kernel: kernel, files: files, log: log)
+        let kernel = LinuxKernel(vpcCIDRs: [], controller: [], generation: rulesetGeneration)
+        let reconciler = Reconciler(
+            kernel: kernel, flows: ConntrackTable(), files: files, log: log, clock: secondsSinceBoot)
         guard await reconciler.restore() else { throw ExitCode(1) }
     }
 }

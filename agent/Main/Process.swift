@@ -3,6 +3,7 @@
 
 import AgentCore
 import AgentDataplane
+import AgentNetlink
 import ArgumentParser
 import Dispatch
 import FleetModel
@@ -69,4 +70,21 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
     if let endpoint = try? Endpoint(place) { return [endpoint] }
     guard let port = try? PortRange(443), let address = try? IPAddress(place) else { return [] }
     return [Endpoint(address, ports: port)]
+}
+
+/// News of the kernel; an agent that can't listen looks every 10 s instead.
+func listen(_ log: Logger) -> AsyncStream<NetworkEvent>? {
+    do throws(KernelError) {
+        return try networkEvents()
+    } catch {
+        log.warning("\(error.description); looking every 10 s instead")
+        return nil
+    }
+}
+
+/// CLOCK_BOOTTIME: never goes back, and goes on while the machine sleeps (clock_gettime(2)).
+@Sendable func secondsSinceBoot() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }

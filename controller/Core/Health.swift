@@ -41,7 +41,7 @@ extension Instance {
             switch status.phase {
             case .applied: status.runningHash == desired.hash || nothing && status.runningHash == nil
             case .idle: nothing && [nil, desired.hash].contains(status.runningHash)
-            case .applying, .refused, .failed: false
+            case .applying, .refused, .failed, .reverted: false
             }
         return runsIt ? .healthy : .degraded
     }

@@ -23,6 +23,7 @@ extension PolicyDocument {
         lines += entries("masquerade", spec.masquerade.map(\.fields))
         lines += entries("dnat", spec.dnat.map(\.fields))
         if let value = spec.guard { lines.append("  guard: \(value)") }
+        if let value = spec.conntrack { lines.append("  conntrack: {max: \(value.max)}") }
         return lines.map { $0 + "\n" }.joined()
     }
 

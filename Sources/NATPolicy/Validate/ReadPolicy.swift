@@ -75,8 +75,8 @@ extension PolicyReader {
     }
 
     private mutating func spec(_ place: Place) -> PolicySpec? {
-        let known = ["priority", "selector", "forwarding", "masquerade", "dnat", "guard"]
-        let notYet = ["conntrack", "probes", "tests", "rollout"]
+        let known = ["priority", "selector", "forwarding", "masquerade", "dnat", "guard", "conntrack"]
+        let notYet = ["probes", "tests", "rollout"]
         guard let fields = fields(place, known: known, notYet: notYet) else { return nil }
         let priority = fields["priority"].map { integer($0, in: 0...10_000) ?? 100 } ?? 100
         let selector = required("selector", fields, example: "selector: {matchLabels: {vpc: prod}}")
@@ -90,10 +90,12 @@ extension PolicyReader {
         refuseOverlaps(forwards)
 
         let isGuarded = fields["guard"].flatMap { truth($0) }
+        let conntrack = fields["conntrack"].flatMap { self.conntrack($0) }
         guard let selector else { return nil }
         return PolicySpec(
             priority: priority, selector: selector, forwarding: forwarding, masquerade: masquerade ?? [],
-            dnat: forwards.map(\.value.forward), guard: isGuarded)
+            dnat: forwards.map(\.value.forward), guard: isGuarded,
+            conntrack: conntrack)
     }
 
     private mutating func selector(_ place: Place) -> Selector? {

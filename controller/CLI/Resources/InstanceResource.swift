@@ -45,6 +45,7 @@ extension Instance: Resource {
         return switch (lastOutcome?.hash == desiredHash, lastOutcome?.result) {
         case (true, .refused): Cell("refused", .bad)
         case (true, .failed): Cell("failed", .bad)
+        case (true, .reverted): Cell("reverted", .bad)
         default: Cell("changing", .warning)
         }
     }
@@ -66,6 +67,9 @@ extension Instance: Resource {
         if let lastOutcome {
             text.field("Last outcome", "\(lastOutcome.result.rawValue) \(moment(lastOutcome.at, now))")
             text.field("Outcome detail", lastOutcome.detail.isEmpty ? "<none>" : lastOutcome.detail)
+        }
+        if let drift = status?.drift {
+            text.field("Put back", "\(drift.repairs) times, last \(moment(drift.lastAt, now)): \(drift.lastDifference)")
         }
         text.section("Policies", layerTable)
         text.list("Conditions", status.map(conditionLines) ?? [])

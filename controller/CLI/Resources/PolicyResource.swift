@@ -53,6 +53,7 @@ extension PolicyView: Resource {
         let families = [spec.forwarding.ipv4 ? "ipv4" : nil, spec.forwarding.ipv6 ? "ipv6" : nil].compactMap { $0 }
         text.field("Forwarding", families.isEmpty ? "as it is" : families.joined(separator: ","))
         text.field("Guard", spec.guard == false ? Cell("off", .warning) : "on")
+        if let conntrack = spec.conntrack { text.field("Conntrack max", "\(conntrack.max)") }
         text.section("Masquerade", masqueradeTable)
         text.section("Port forwards", forwardTable)
         text.section("Instances", memberTable)

@@ -18,8 +18,6 @@ struct SysctlLedger: Sendable {
     private(set) var found: [String: String]
     /// What this change has written, oldest first, with the value before.
     private(set) var written: [(key: String, before: String)] = []
-    /// What the kernel may have set by itself since, oldest first, with the value before.
-    private var disturbed: [(key: String, before: String)] = []
 
     init(kernel: any Kernel, files: any StateFiles) throws(StateFileError) {
         self.kernel = kernel
@@ -62,30 +60,44 @@ struct SysctlLedger: Sendable {
         try save()
     }
 
-    /// Turns off again what forwarding this change has turned on: before the rules go back. Failures of this and of
-    /// `undoRest` are returned, not thrown, so that the rest is undone too.
-    func undoForwardingOn() -> [String] {
-        undo(written.reversed().filter { Self.forwardingKeys.contains($0.key) && $0.before == "0" })
+    /// The values now of everything that a change to `wanted` may touch.
+    func values(around wanted: [SysctlSetting]) throws(ChangeFailure) -> [String: String] {
+        let keys = Set(wanted.map(\.key)).union(found.keys)
+        var values: [String: String] = [:]
+        for key in keys.union(keys.flatMap { Self.sideEffects[$0] ?? [] }) { values[key] = try reading(key) }
+        return values
     }
 
-    /// Undoes all else that this change has written, once the rules are back: forwarding that was on comes after what it
-    /// needs.
-    mutating func undoRest(_ foundBefore: [String: String]) -> [String] {
-        let writes = written.reversed()
-        var failures = undo(writes.filter { !Self.forwardingKeys.contains($0.key) })
-        failures += undo(writes.filter { Self.forwardingKeys.contains($0.key) && $0.before != "0" })
-        failures += undo(disturbed.reversed())
-        (written, disturbed) = ([], [])
-        guard found != foundBefore else { return failures }
-        found = foundBefore
-        do throws(ChangeFailure) { try save() } catch { failures.append(error.description) }
+    /// The way back, first part: forwarding that was off before goes off before the rules change. Failures of this and of
+    /// `putBack` are returned, not thrown, so that the rest is undone too.
+    static func turnForwardingOff(_ before: Snapshot, _ kernel: any Kernel) -> [String] {
+        set(forwardingKeys.filter { before.sysctls[$0] == "0" }, as: before, kernel)
+    }
+
+    /// The rest of the way back, once the rules are there: forwarding that was on comes after what it needs, then what
+    /// the kernel sets by itself when forwarding is written.
+    static func putBack(_ before: Snapshot, _ kernel: any Kernel, _ files: any StateFiles) -> [String] {
+        let last = forwardingKeys + sideEffects.values.joined()
+        var failures = set(before.sysctls.keys.filter { !last.contains($0) }.sorted(), as: before, kernel)
+        failures += set(last, as: before, kernel)
+        do throws(StateFileError) {
+            if try files.load([String: String].self, .sysctls) ?? [:] != before.found {
+                try files.save(before.found, .sysctls)
+            }
+        } catch {
+            failures.append(error.description)
+        }
         return failures
     }
 
-    private func undo(_ writes: [(key: String, before: String)]) -> [String] {
-        writes.compactMap { key, before in
+    private static func set(_ keys: [String], as before: Snapshot, _ kernel: any Kernel) -> [String] {
+        keys.compactMap { key in
             do throws(KernelError) {
-                if try kernel.sysctl(key) != before { try kernel.setSysctl(key, before) }
+                // A key that is gone went with its interface.
+                guard let value = before.sysctls[key], let now = try kernel.sysctl(key), now != value else {
+                    return nil
+                }
+                try kernel.setSysctl(key, value)
                 return nil
             } catch {
                 return error.description
@@ -94,9 +106,6 @@ struct SysctlLedger: Sendable {
     }
 
     private mutating func write(_ key: String, _ value: String, _ before: String) throws(ChangeFailure) {
-        for side in Self.sideEffects[key] ?? [] {
-            if let now = try reading(side) { disturbed.append((side, now)) }
-        }
         do throws(KernelError) {
             try kernel.setSysctl(key, value)
         } catch {

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// A change that was rehearsed and planned and has touched nothing yet.
+struct PreparedChange: Sendable {
+    /// In this host's spelling.
+    let target: Target
+    let plans: [IPFamily: RestorePlan]
+    let before: Snapshot
+    /// Sentences on what the rules lack; sysctls are told by whoever sets them.
+    let differences: [String]
+    /// Of the rules that were looked at, or older.
+    let generation: UInt32?
+}
+
+/// A change that runs and was read back.
+struct PerformedChange: Sendable {
+    /// Sentences on what differed before; empty when nothing had to be touched.
+    let differences: [String]
+    /// Of the rules as they were read back, or older.
+    let generation: UInt32?
+    /// All that the change concerns, as they are now.
+    let sysctls: [String: String]
+}
+
+/// Changes of the kernel: both families and the sysctls, or nothing (DESIGN §6, *tested*, *applied* and *verified*).
+///
+/// The families go side by side: they share nothing but the sysctls, which come before and after.
+struct Change: Sendable {
+    let kernel: any Kernel
+    let files: any StateFiles
+    /// What earlier changes learned of this host's spelling; kept by whoever makes changes.
+    var spelling = Spelling()
+
+    /// Looks, rehearses what is new, plans.
+    mutating func prepare(_ meant: Target) async throws(ChangeFailure) -> PreparedChange {
+        var target = meant
+        let known = spelling
+        let kernel = kernel
+        let generation = kernel.rulesetGeneration()
+        // Both families are rehearsed before either is touched.
+        let looks = try await eachFamily { family throws(ChangeFailure) in
+            let spelled = try await spell(meant, family, known, kernel)
+            return (spelled, try await attempt { () throws(KernelError) in try await kernel.observe(family) })
+        }
+        var before = Snapshot(rules: [:], sysctls: [:], found: [:])
+        var plans: [IPFamily: RestorePlan] = [:]
+        var differences: [String] = []
+        for family in IPFamily.allCases {
+            guard let (wanted, actual) = looks[family] else { continue }
+            spelling.known[family] = (meant.text[family] ?? "", wanted)
+            target.rules[family] = wanted
+            before.rules[family] = actual
+            plans[family] = plan(from: actual, to: wanted)
+            differences += Netfilter.differences(of: actual, from: wanted).map { "\(family.label): \($0)" }
+        }
+        let ledger = try openLedger()
+        before.found = ledger.found
+        before.sysctls = try ledger.values(around: target.sysctls + target.forwarding)
+        return PreparedChange(target: target, plans: plans, before: before, differences: differences, generation: generation)
+    }
+
+    /// Carries it out and reads it back; what fails is taken back.
+    ///
+    func perform(_ change: PreparedChange) async throws(ChangeFailure) -> PerformedChange {
+        do throws(ChangeFailure) {
+            var ledger = try openLedger()
+            let generation = try await touch(change, &ledger)
+            return PerformedChange(
+                differences: change.differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" },
+                generation: generation, sysctls: try ledger.values(around: change.target.sysctls + change.target.forwarding))
+        } catch {
+            var failure = error
+            failure.leftovers = await goBack(to: change.before)
+            throw failure
+        }
+    }
+
+    private func touch(
+        _ change: PreparedChange, _ ledger: inout SysctlLedger
+    ) async throws(ChangeFailure) -> UInt32? {
+        let target = change.target
+        let surplus = ledger.surplus(target.sysctls + target.forwarding)
+        for key in surplus where SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
+        for setting in target.sysctls { try ledger.set(setting) }
+        let kernel = kernel
+        var generation = change.generation
+        if change.plans.values.contains(where: { !$0.isEmpty }) {
+            _ = try await eachFamily { family throws(ChangeFailure) in
+                for step in change.plans[family]?.steps ?? [] {
+                    try await attempt { () throws(KernelError) in try await kernel.restore(family, step) }
+                }
+            }
+            generation = try await verify(target)
+        }
+        for setting in target.forwarding { try ledger.set(setting) }
+        for key in surplus where !SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
+        for setting in target.sysctls { try ledger.set(setting) }
+        return generation
+    }
+
+    private func verify(_ target: Target) async throws(ChangeFailure) -> UInt32? {
+        let kernel = kernel
+        let generation = kernel.rulesetGeneration()
+        _ = try await eachFamily { family throws(ChangeFailure) in
+            let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
+            let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)
+            if let first = wrong.first {
+                throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
+            }
+        }
+        return generation
+    }
+
+    /// The way back, which may not leak either: forwarding that was off goes off before the rules change, forwarding that was
+    /// on comes after what it needs.
+    ///
+    /// - Returns: what could not be taken back, as sentences.
+    func goBack(to before: Snapshot) async -> [String] {
+        var failures = SysctlLedger.turnForwardingOff(before, kernel)
+        for family in IPFamily.allCases {
+            do throws(KernelError) {
+                let (actual, wanted) = (try await kernel.observe(family), before.rules[family] ?? .none)
+                for step in plan(from: actual, to: wanted).steps { try await kernel.restore(family, step) }
+            } catch {
+                failures.append("\(family.label): \(error.description)")
+            }
+        }
+        return failures + SysctlLedger.putBack(before, kernel, files)
+    }
+
+    private func openLedger() throws(ChangeFailure) -> SysctlLedger {
+        do throws(StateFileError) {
+            return try SysctlLedger(kernel: kernel, files: files)
+        } catch {
+            throw ChangeFailure(error.description)
+        }
+    }
+}
+
+/// The rules as this host spells them; rehearsed once for each text.
+private func spell(
+    _ target: Target, _ family: IPFamily, _ spelling: Spelling, _ kernel: any Kernel
+) async throws(ChangeFailure) -> OwnedState {
+    let text = target.text[family] ?? ""
+    if let known = spelling.known[family], known.text == text { return known.rules }
+    let spelled = try await attempt { () throws(KernelError) in try await kernel.rehearse(family, text) }
+    guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
+        throw ChangeFailure("\(family.label): a throwaway namespace holds other rules than were loaded into it")
+    }
+    return spelled
+}
+
+private func attempt<Value>(_ body: () async throws(KernelError) -> Value) async throws(ChangeFailure) -> Value {
+    do throws(KernelError) {
+        return try await body()
+    } catch {
+        throw ChangeFailure(error.description)
+    }
+}
+
+/// Both families at once; all have ended when this returns or throws, and the first family's failure is the one told.
+private func eachFamily<Value: Sendable>(
+    _ body: @escaping @Sendable (IPFamily) async throws(ChangeFailure) -> Value
+) async throws(ChangeFailure) -> [IPFamily: Value] {
+    typealias Ending = Result<Value, ChangeFailure>
+    let endings = await withTaskGroup(of: (IPFamily, Ending).self) { group in
+        for family in IPFamily.allCases {
+            group.addTask {
+                do throws(ChangeFailure) {
+                    return (family, .success(try await body(family)))
+                } catch {
+                    return (family, .failure(error))
+                }
+            }
+        }
+        return await group.reduce(into: [IPFamily: Ending]()) { $0[$1.0] = $1.1 }
+    }
+    var values: [IPFamily: Value] = [:]
+    for family in IPFamily.allCases { values[family] = try endings[family]?.get() }
+    return values
+}

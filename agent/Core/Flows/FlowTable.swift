@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NetAddress
+
+/// The kernel's connection tracking table. Calls block for as long as the kernel takes: microseconds for one flow, a
+/// fraction of a second to look at hundreds of thousands.
+package protocol FlowTable: Sendable {
+    /// Calls `body` for each flow of a family; one that comes or goes meanwhile may be missed, one may be shown twice.
+    func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError)
+    /// The flow whose first packet had exactly this tuple, outside of all zones; nil where there is none.
+    func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow?
+    /// Ends one flow, by its exact tuple and id: a later flow with the same tuple is not hit.
+    /// - Returns: false where it was gone already.
+    @discardableResult func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool
+    /// Ends each flow of a family that `isStale` picks, while looking at them, so that memory does not grow with their
+    /// number.
+    /// - Returns: how many.
+    @discardableResult func sweep(
+        _ family: IPFamily, where isStale: (TrackedFlow) -> Bool
+    ) throws(KernelError) -> Int
+}
+
+/// What happened in the kernel that may concern us.
+package enum NetworkEvent: Hashable, Sendable {
+    /// A transaction on nf_tables was committed, ours included.
+    case ruleset
+    /// A link, an address or a route came, changed or went.
+    case network
+    /// More happened than could be listened to: look at everything.
+    case lost
+}

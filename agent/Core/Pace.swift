@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+/// How much of the machine to look at.
+package enum Look: Int, Comparable, Hashable, Sendable {
+    /// The generation of the rules and the sysctls; more only where they moved.
+    case glance
+    /// The rules too.
+    case rules
+    /// Host facts and saved files too.
+    case everything
+
+    package static func < (left: Look, right: Look) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What the last look says of the next ones.
+package struct LookResult: Hashable, Sendable {
+    /// Rules may change without a generation that tells: they have to be read.
+    package var isBlind: Bool
+    /// Own rules, both families.
+    package var rules: Int
+    /// Somebody else keeps changing our rules.
+    package var isContended: Bool
+
+    package init(isBlind: Bool = true, rules: Int = 0, isContended: Bool = false) {
+        (self.isBlind, self.rules, self.isContended) = (isBlind, rules, isContended)
+    }
+}
+
+/// When to look at the kernel (DESIGN §6, *drift*). Times are seconds of one clock that never goes back.
+///
+/// On nft a glance every 10 s costs a few reads of files, and news of the kernel are looked into at once; everything is read
+/// every 5 min. On legacy, which sends no news, rules are read every 10 s, above 1,000 rules every 60 s. A look never takes
+/// more than a twentieth of the time, and rules that somebody else fights over are put back every 30 s.
+struct Pace: Hashable, Sendable {
+    private var began = -Double.infinity
+    private var ended = -Double.infinity
+    private var everything = -Double.infinity
+    private var news: Look?
+    private var result = LookResult()
+    /// Seconds between two looks at everything.
+    let whole: Double
+
+    init(whole: Double = 300) { self.whole = whole }
+
+    mutating func heard(_ look: Look) { news = max(look, news ?? look) }
+
+    /// What to look at now, if anything.
+    func due(_ now: Double) -> Look? {
+        if now - everything >= whole { return .everything }
+        let gap = result.isContended ? 30 : max(0.2, (ended - began) * 20)
+        if let news, now - ended >= gap { return news }
+        let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
+        return now - began >= period ? (result.isBlind ? .rules : .glance) : nil
+    }
+
+    mutating func begin(_ look: Look, _ now: Double) {
+        (began, ended, news) = (now, now, nil)
+        if look == .everything { everything = now }
+    }
+
+    mutating func end(_ result: LookResult, _ now: Double) { (ended, self.result) = (now, result) }
+
+    /// A change was made: the next look is a whole one.
+    mutating func reset() { (everything, news) = (-.infinity, nil) }
+}

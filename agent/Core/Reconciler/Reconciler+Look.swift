@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import Logging
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// Between two trials: what was confirmed is kept true.
+extension Reconciler {
+    /// Brings the kernel back to what was confirmed last, under the facts of now.
+    package func reconcile(_ look: Look) async -> WorkReport {
+        loadOnce()
+        if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
+        guard let applied else { return report() }
+        if look == .glance, isSettled() { return report() }
+        do throws(TrialFailure) {
+            try await keep(applied, look)
+        } catch {
+            let kind: ConditionKind = error.result == .failed ? .applyFailed : .factsLost
+            let condition = Condition(kind, error.reason)
+            if troubles[.host] != [condition] { log.warning("\(error.reason)") }
+            troubles[.host] = [condition]
+        }
+        return report()
+    }
+
+    /// Puts back what is on disk, for boot, under the facts of then: no network, no controller. `applied.json` alone
+    /// decides: a crash may lie between it and the rules beside it, which are for people.
+    /// - Returns: false when that failed; the reason is logged.
+    package func restore() async -> Bool {
+        loadOnce()
+        guard isReadable else { return false }
+        guard let applied else {
+            log.notice("nothing was applied yet, nothing to restore")
+            return true
+        }
+        do {
+            let compiled = try compile(applied.desired.policy, on: applied.facts)
+            var change = Change(kernel: kernel, files: files)
+            _ = try await change.perform(try await change.prepare(Target(compiled)))
+            log.notice("restored", metadata: ["hash": "\(applied.desired.hash)"])
+            return true
+        } catch {
+            log.error("restore failed", metadata: ["reason": "\(error)"])
+            return false
+        }
+    }
+
+    /// Nothing has moved since the last whole look.
+    private func isSettled() -> Bool {
+        guard isPersisted, let settled, let generation = settled.generation,
+            generation == kernel.rulesetGeneration()
+        else { return false }
+        return settled.sysctls.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
+    }
+
+    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) {
+        var lost: [String] = []
+        var facts = settled?.facts ?? applied.facts
+        if look == .everything || settled == nil {
+            (facts, lost) = try await currentFacts().keepingLost(since: applied.facts)
+        }
+        let compiled = try compiling(applied.desired, facts)
+        if let conflict = facts.backEndConflict(with: compiled.ruleset),
+            applied.facts.iptables.backend != facts.iptables.backend
+        {
+            // What is there already is kept in repair; nothing is loaded beside another back end's rules.
+            throw TrialFailure(.failed, conflict)
+        }
+        var change = Change(kernel: kernel, files: files, spelling: spelling)
+        defer { spelling = change.spelling }
+        var differences: [String] = []
+        do throws(ChangeFailure) {
+            let prepared = try await change.prepare(Target(compiled))
+            let done = try await change.perform(prepared)
+            differences = done.differences
+            settled = Settled(done, facts)
+        } catch {
+            throw TrialFailure(.failed, error.description)
+        }
+        let isLocalChange = facts != applied.facts
+        if !differences.isEmpty, !isLocalChange {
+            drift.repaired(differences, clock())
+            status.drift = drift.summary
+            log.warning("put back", metadata: ["differed": "\(brief(differences))"])
+        }
+        if !differences.isEmpty {
+            let ended = try endFlows(after: applied, running: compiled, on: facts)
+            if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
+        }
+        troubles[.drift] = drift.conditions(clock())
+        noteHost(compiled, lost: lost, conflict: facts.backEndConflict(with: compiled.ruleset))
+        self.applied?.facts = facts
+        if isLocalChange || !isPersisted || !differences.isEmpty { persist(compiled) }
+    }
+
+    /// Shows what of the host keeps the policy from being whole.
+    func noteHost(_ compiled: CompiledPolicy, lost: [String], conflict: String? = nil) {
+        var found: [Condition] = []
+        if let conflict { found.append(Condition(.twoBackEnds, conflict)) }
+        if !lost.isEmpty { found.append(Condition(.factsLost, lost.joined(separator: "; "))) }
+        for family in compiled.heldBack {
+            let message = "\(family.label) is not forwarded: this host has no \(family.label) default route"
+            found.append(Condition(.familyHeldBack, message))
+        }
+        troubles[.host] = found
+    }
+
+    /// What was confirmed is written down, and the way back to what was before is forgotten.
+    func persist(_ compiled: CompiledPolicy) {
+        guard let applied else { return }
+        do throws(StateFileError) {
+            try files.write(.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8))
+            try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
+            try files.save(applied, .applied)
+            try files.remove(.trial)
+            if refusal == nil { try files.remove(.refusal) }
+            isPersisted = true
+        } catch {
+            if isPersisted { log.error("not persisted", metadata: ["reason": "\(error.description)"]) }
+            isPersisted = false
+        }
+        troubles[.disk] = isPersisted ? nil : [Condition(.notPersisted, "the state folder cannot be written")]
+    }
+
+    /// A failure is tried again after a pause; what was refused or reverted, when the host is another one.
+    private func isWorthAnotherTry(_ refusal: Refusal, _ look: Look) async -> Bool {
+        if refusal.outcome.result == .failed {
+            pause.passed += 1
+            return pause.passed >= pause.length
+        }
+        // Refused without a look at the host: another look would change nothing.
+        guard look == .everything, let known = refusal.facts, let facts = try? await kernel.facts() else {
+            return false
+        }
+        return facts != known
+    }
+}

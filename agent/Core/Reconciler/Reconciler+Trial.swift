@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import Logging
+import NATPolicy
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The steps of a trial, each by itself.
+extension Reconciler {
+    package func perform(_ step: TrialStep) async -> (TrialEvent, WorkReport) {
+        loadOnce()
+        FaultPoint.reach("\(step.name)")
+        do throws(TrialFailure) {
+            switch step {
+            case .recover: return try await recover()
+            case .stage(let desired): try await stage(desired)
+            case .test: try await test()
+            case .arm(let seconds): try arm(seconds)
+            case .apply: try await apply()
+            case .prove: return (.succeeded, report(try await prove()))
+            case .persist: await persistAttempt()
+            case .revert(let failure): return await revert(failure)
+            }
+            return (.succeeded, report())
+        } catch {
+            switch step {
+            case .apply, .prove: return (.failed(error), report())
+            default: return (.failed(error), conclude(error))
+            }
+        }
+    }
+
+    private func stage(_ desired: DesiredState) async throws(TrialFailure) {
+        attempt = nil
+        guard desired.policy.hash == desired.hash else {
+            throw remember(
+                desired, nil, TrialFailure(.refused, "the controller sent a policy without the hash \(desired.hash)"))
+        }
+        var seen: HostFacts?
+        do throws(TrialFailure) {
+            let facts = try await currentFacts()
+            seen = facts
+            if let refusal, refusal.outcome.result != .failed, refusal.desired.hash == desired.hash,
+                refusal.facts == facts
+            {
+                throw TrialFailure(refusal.outcome.result, refusal.outcome.detail)
+            }
+            let compiled = try compiling(desired, facts)
+            if let conflict = facts.backEndConflict(with: compiled.ruleset) { throw TrialFailure(.refused, conflict) }
+            attempt = Attempt(desired: desired, facts: facts, compiled: compiled)
+        } catch {
+            throw remember(desired, seen, error)
+        }
+    }
+
+    private func test() async throws(TrialFailure) {
+        guard let attempt else { throw .missing }
+        var change = Change(kernel: kernel, files: files, spelling: spelling)
+        defer { spelling = change.spelling }
+        do throws(ChangeFailure) {
+            self.attempt?.change = try await change.prepare(Target(attempt.compiled))
+        } catch {
+            throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
+        }
+    }
+
+    private func arm(_ seconds: Int) throws(TrialFailure) {
+        guard let attempt, let change = attempt.change else { throw .missing }
+        let journal = TrialJournal(
+            desired: attempt.desired, facts: attempt.facts, deadline: Date(timeIntervalSinceNow: Double(seconds)),
+            bootID: kernel.bootID(), before: change.before)
+        do throws(StateFileError) {
+            try files.save(journal, .trial)
+        } catch {
+            throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
+        }
+    }
+
+    private func apply() async throws(TrialFailure) {
+        guard let attempt, let change = attempt.change else { throw .missing }
+        settled = nil
+        do throws(ChangeFailure) {
+            let done = try await Change(kernel: kernel, files: files).perform(change)
+            settled = Settled(done, attempt.facts)
+        } catch {
+            throw TrialFailure(.failed, error.description)
+        }
+    }
+
+    /// - Returns: what the controller has to confirm.
+    private func prove() async throws(TrialFailure) -> Outcome {
+        guard let attempt else { throw .missing }
+        let ended = try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
+        if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
+        return Outcome(
+            hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
+            at: Date())
+    }
+
+    private func persistAttempt() async {
+        guard let attempt else { return }
+        self.attempt = nil
+        applied = AppliedState(desired: attempt.desired, facts: attempt.facts)
+        refusal = nil
+        pause = (1, 0)
+        noteHost(attempt.compiled, lost: [])
+        persist(attempt.compiled)
+        log.notice("applied and confirmed", metadata: ["hash": "\(attempt.desired.hash)"])
+    }
+
+    private func revert(_ failure: TrialFailure) async -> (TrialEvent, WorkReport) {
+        guard let attempt, let before = attempt.change?.before else { return (.succeeded, conclude(failure)) }
+        settled = nil
+        let leftovers = await Change(kernel: kernel, files: files).goBack(to: before)
+        if !leftovers.isEmpty { return getStuck(failure, leftovers) }
+        endFlows(ofTrial: attempt.compiled)
+        forgetTrial()
+        _ = remember(attempt.desired, attempt.facts, failure)
+        return (.succeeded, conclude(failure))
+    }
+
+    /// A trial that an agent before this one did not end: back to what was before it, unless a reboot has seen to that.
+    private func recover() async throws(TrialFailure) -> (TrialEvent, WorkReport) {
+        let found: TrialJournal?
+        do throws(StateFileError) {
+            found = try files.load(TrialJournal.self, .trial)
+        } catch {
+            log.error("a trial was left and cannot be read", metadata: ["reason": "\(error.description)"])
+            forgetTrial()
+            return (.succeeded, report())
+        }
+        // What was heard may not have reached the controller before the agent ended.
+        guard let found else { return (.succeeded, report(refusal?.outcome)) }
+        let failure = TrialFailure(.reverted, "the agent ended before the change was confirmed")
+        if found.bootID == kernel.bootID() {
+            let leftovers = await Change(kernel: kernel, files: files).goBack(to: found.before)
+            if !leftovers.isEmpty { return getStuck(failure, leftovers) }
+        }
+        forgetTrial()
+        _ = remember(found.desired, found.facts, failure)
+        return (.failed(failure), conclude(failure))
+    }
+
+    private func getStuck(_ failure: TrialFailure, _ leftovers: [String]) -> (TrialEvent, WorkReport) {
+        let reason = "\(failure.reason); not taken back yet: \(brief(leftovers))"
+        if troubles[.host]?.first?.message != reason { log.error("\(reason)") }
+        troubles[.host] = [Condition(.applyFailed, reason)]
+        return (.stuck(failure), report())
+    }
+
+    private func forgetTrial() {
+        do throws(StateFileError) {
+            try files.remove(.trial)
+        } catch {
+            log.error("the trial cannot be forgotten", metadata: ["reason": "\(error.description)"])
+        }
+    }
+
+    /// Keeps why a desired state does not run, so that it is not tried for nothing.
+    private func remember(_ desired: DesiredState, _ facts: HostFacts?, _ failure: TrialFailure) -> TrialFailure {
+        let isSame = refusal?.desired.hash == desired.hash && refusal?.outcome.detail == failure.reason
+        if failure.result == .failed {
+            pause = (refusal?.desired.hash == desired.hash ? min(pause.length * 2, 32) : 1, 0)
+        }
+        if isSame, refusal?.facts == facts { return failure }
+        let at = isSame ? refusal?.outcome.at ?? Date() : Date()
+        let fresh = Refusal(
+            desired: desired, facts: facts,
+            outcome: Outcome(hash: desired.hash, result: failure.result, detail: failure.reason, at: at))
+        refusal = fresh
+        log.warning(
+            "policy not applied",
+            metadata: [
+                "hash": "\(desired.hash)", "result": "\(failure.result.rawValue)", "reason": "\(failure.reason)",
+            ])
+        do throws(StateFileError) {
+            try files.save(fresh, .refusal)
+        } catch {
+            log.warning("not kept on disk", metadata: ["reason": "\(error.description)"])
+        }
+        return failure
+    }
+
+    /// The end of a trial that did not succeed.
+    private func conclude(_ failure: TrialFailure) -> WorkReport {
+        attempt = nil
+        troubles[.host] = nil
+        return report(refusal?.outcome)
+    }
+}
+
+extension TrialFailure {
+    /// The machine asks for steps in their order, so this is never seen.
+    fileprivate static let missing = TrialFailure(.failed, "a step of the trial came without the one before it")
+}
+
+extension TrialStep {
+    /// Without what goes with it.
+    var name: String {
+        switch self {
+        case .recover: "recover"
+        case .stage: "stage"
+        case .test: "test"
+        case .arm: "arm"
+        case .apply: "apply"
+        case .prove: "prove"
+        case .persist: "persist"
+        case .revert: "revert"
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+package import FleetModel
+package import Logging
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// Makes the kernel hold what is wanted, and tells what it holds: the hands of `TrialMachine`, and of the looks between two
+/// trials.
+///
+/// Goals: what runs is what was asked; a desired state that cannot be true here is refused before anything is touched; a
+/// change that fails is taken back; losing facts or the controller never takes rules away. Approach: level-triggered.
+/// Every look gathers host facts, compiles, reads the kernel back and changes only what differs, so a start, a tick and a
+/// new address are one path. Threading: `AgentMachine` never asks for two things at once.
+package actor Reconciler {
+    /// What was read last and found to be as it should.
+    struct Settled {
+        /// nil where rules may change without one: on the legacy back end.
+        var generation: UInt32?
+        var sysctls: [String: String]
+        var facts: HostFacts
+
+        init(_ change: PerformedChange, _ facts: HostFacts) {
+            generation = facts.iptables.backend == .nft ? change.generation : nil
+            (sysctls, self.facts) = (change.sysctls, facts)
+        }
+    }
+
+    /// A trial under way.
+    struct Attempt {
+        var desired: DesiredState
+        var facts: HostFacts
+        var compiled: CompiledPolicy
+        var change: PreparedChange?
+    }
+
+    let kernel: any Kernel
+    let flows: any FlowTable
+    let files: any StateFiles
+    let log: Logger
+    /// Seconds of a clock that never goes back.
+    let clock: @Sendable () -> Double
+    /// What was confirmed last.
+    var applied: AppliedState?
+    var isLoaded = false
+    /// False when what was applied last is on disk and cannot be understood.
+    var isReadable = true
+    var isPersisted = true
+    var refusal: Refusal?
+    /// Looks to let pass before a failed change is tried again: doubles with each failure, up to 32.
+    var pause = (length: 1, passed: 0)
+    var attempt: Attempt?
+    var spelling = Spelling()
+    var settled: Settled?
+    var drift = DriftHistory()
+    /// What is the matter, by who found out.
+    var troubles: [Trouble: [Condition]] = [:]
+    var status: InstanceStatus
+
+    enum Trouble: CaseIterable {
+        case refusal
+        case host
+        case drift
+        case disk
+    }
+
+    package init(
+        kernel: any Kernel, flows: any FlowTable, files: any StateFiles, log: Logger,
+        clock: @escaping @Sendable () -> Double
+    ) {
+        self.kernel = kernel
+        self.flows = flows
+        self.files = files
+        self.log = log
+        self.clock = clock
+        self.status = InstanceStatus(phase: .idle, agentVersion: NatfleetVersion.current)
+    }
+
+    /// What is known before the first look.
+    package var firstStatus: InstanceStatus {
+        loadOnce()
+        return report().status
+    }
+
+    func loadOnce() {
+        guard !isLoaded else { return }
+        isLoaded = true
+        do throws(StateFileError) {
+            applied = try files.load(AppliedState.self, .applied)
+        } catch {
+            isReadable = false
+            log.error("what was applied last is lost", metadata: ["reason": "\(error.description)"])
+        }
+        do throws(StateFileError) {
+            refusal = try files.load(Refusal.self, .refusal)
+        } catch {
+            log.warning("what was refused last is lost", metadata: ["reason": "\(error.description)"])
+        }
+    }
+
+    /// The status as it is now, with what a try has to say.
+    func report(_ outcome: Outcome? = nil, retry: DesiredState? = nil) -> WorkReport {
+        troubles[.refusal] = refusal.map { [$0.condition] }
+        status.phase = attempt != nil ? .applying : refusal?.phase ?? (applied == nil ? .idle : .applied)
+        status.runningHash = applied?.desired.hash
+        status.layers = applied?.desired.policy.layers ?? []
+        status.conditions = Trouble.allCases.flatMap { troubles[$0] ?? [] }
+            .sorted { ($1.severity, $0.code) < ($0.severity, $1.code) }
+        var report = WorkReport(status: status, outcome: outcome, retry: retry)
+        report.look = LookResult(
+            isBlind: settled == nil || settled?.generation == nil,
+            rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()))
+        return report
+    }
+
+    /// What is wanted, compiled for the facts of this host.
+    func compiling(_ desired: DesiredState, _ facts: HostFacts) throws(TrialFailure) -> CompiledPolicy {
+        do throws(CompileError) {
+            return try compile(desired.policy, on: facts)
+        } catch {
+            throw TrialFailure(.refused, brief(error.faults.map { "\($0) (fix: \($0.remedy))" }, limit: 20))
+        }
+    }
+
+    func currentFacts() async throws(TrialFailure) -> HostFacts {
+        do throws(KernelError) {
+            let facts = try await kernel.facts()
+            status.facts = facts
+            return facts
+        } catch {
+            throw TrialFailure(.failed, error.description)
+        }
+    }
+}
+
+extension Refusal {
+    var condition: Condition {
+        switch outcome.result {
+        case .reverted: Condition(.trialReverted, outcome.detail)
+        case .failed: Condition(.applyFailed, outcome.detail)
+        case .refused, .applied: Condition(.policyRefused, outcome.detail)
+        }
+    }
+
+    var phase: InstanceStatus.Phase {
+        switch outcome.result {
+        case .reverted: .reverted
+        case .failed: .failed
+        case .refused, .applied: .refused
+        }
+    }
+}
+
+/// The first few of what may be thousands.
+func brief(_ sentences: [String], limit: Int = 5) -> String {
+    let more = sentences.count - limit
+    return sentences.prefix(limit).joined(separator: "; ") + (more > 0 ? "; and \(more) more" : "")
+}

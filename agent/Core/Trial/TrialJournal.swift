@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import FleetAPI
+package import FleetModel
+package import NATPolicy
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
+
+/// On disk from before the first touch of the kernel until the change is confirmed or taken back: where it is found at
+/// start, the agent ended in a trial.
+package struct TrialJournal: Codable, Hashable, Sendable {
+    package var desired: DesiredState
+    /// What it was compiled for.
+    package var facts: HostFacts
+    package var deadline: Date
+    /// /proc/sys/kernel/random/boot_id: after a reboot the kernel holds nothing of the trial.
+    package var bootID: String
+    package var before: Snapshot
+}
+
+/// A desired state that did not run here, and why: not tried again until something changes. On disk, since an agent that
+/// starts anew must not try it either.
+package struct Refusal: Codable, Hashable, Sendable {
+    package var desired: DesiredState
+    /// nil where the host was not looked at.
+    package var facts: HostFacts?
+    package var outcome: Outcome
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import AgentCore
+import Netfilter
+
+/// The real machine: files below /etc, the distribution's save, systemd's units.
+///
+/// The order of `save`: settings, rules, units; then all of it is read back as `check` does. Units come last, since what
+/// they load must be right before it is loaded. A part that fails keeps none of the others from being saved.
+package struct LinuxPersistence: Persistence {
+    static let sysctlFile = "/etc/sysctl.d/90-natfleet.conf"
+    static let modulesFile = "/etc/modules-load.d/natfleet.conf"
+
+    let root: Root
+    let runner: CommandRunner
+
+    /// - Parameter root: put before every path; empty for the machine itself.
+    package init(root: String = "", runner: CommandRunner = CommandRunner()) {
+        self.root = Root(prefix: root)
+        self.runner = runner
+    }
+
+    private var systemctl: Systemctl { Systemctl(root: root, runner: runner) }
+
+    package func method() async -> PersistenceMethod { await look().method }
+
+    package func save(_ wanted: PersistentState) async -> PersistenceReport {
+        let before = await look()
+        var notes: [String] = []
+        do throws(StateFileError) {
+            try root.hold(Self.sysctlFile, SysctlFiles.text(wanted), mode: 0o644)
+            try root.hold(Self.modulesFile, Self.modules(wanted), mode: 0o644)
+        } catch {
+            notes.append(error.description)
+        }
+        var saver = RuleSaver(root: root, runner: runner)
+        await saver.save(RuleFile.files(of: before.method, below: root), wanted.rules)
+        notes += saver.notes
+        notes += await enable(before)
+
+        var report = await check(wanted)
+        report.notes = notes + report.notes
+        // It knows why the file is wrong.
+        for fault in saver.faults {
+            report.faults.removeAll { $0.kind == .rules && $0.family == fault.family }
+            report.faults.append(fault)
+        }
+        return report
+    }
+
+    package func check(_ wanted: PersistentState) async -> PersistenceReport {
+        let found = await look()
+        var report = PersistenceReport(method: found.method)
+        if let trouble = found.trouble { report.faults.append(PersistenceFault(.unit, trouble)) }
+        for file in RuleFile.files(of: found.method, below: root) {
+            if let fault = fault(file.path, { SavedRules($0 ?? "").fault(wanted: wanted.rules[file.family] ?? .none) })
+            {
+                report.faults.append(PersistenceFault(.rules, fault, family: file.family))
+            }
+        }
+        for (path, text) in [
+            (Self.sysctlFile, SysctlFiles.text(wanted)), (Self.modulesFile, Self.modules(wanted)),
+        ] {
+            if let fault = fault(path, { $0 == text ? nil : "does not hold the settings that are wanted" }) {
+                report.faults.append(PersistenceFault(.settings, fault))
+            }
+        }
+        report.faults += found.unitFaults + SurroundingFaults(root: root).all(found.method)
+        return report
+    }
+
+    package func remove() async -> [String] {
+        var failures: [String] = []
+        func attempt(_ body: () throws(StateFileError) -> Void) {
+            do throws(StateFileError) { try body() } catch { failures.append(error.description) }
+        }
+        for method in [PersistenceMethod.iptablesServices, .netfilterPersistent] {
+            for file in RuleFile.files(of: method, below: root) {
+                attempt { () throws(StateFileError) in
+                    if let text = try root.text(file.path) {
+                        try root.hold(file.path, SavedRules(text).withoutOwn.text, mode: file.mode)
+                    }
+                    if let path = file.fallback, try root.text(path)?.hasPrefix(RuleSaver.mark) == true {
+                        try root.remove(path)
+                    }
+                }
+            }
+        }
+        for path in [Self.sysctlFile, Self.modulesFile] {
+            attempt { () throws(StateFileError) in try root.remove(path) }
+        }
+        do throws(KernelError) {
+            let unit = MethodSurvey.forwardingUnit
+            if try await systemctl.states([unit])?[unit]?.isEnabled == true { try await systemctl.disable([unit]) }
+        } catch {
+            failures.append(error.description)
+        }
+        return failures
+    }
+
+    private static func modules(_ wanted: PersistentState) -> String? {
+        wanted.conntrack == nil ? nil : SysctlFiles.modules
+    }
+
+    private func fault(_ path: String, _ judge: (String?) -> String?) -> String? {
+        do throws(StateFileError) {
+            return judge(try root.text(path)).map { "\(path) \($0)" }
+        } catch {
+            return error.description
+        }
+    }
+
+    private func enable(_ found: Found) async -> [String] {
+        let missing = found.needed.filter { found.survey.units?[$0]?.isEnabled == false }
+        let units = missing.filter { found.survey.units?[$0]?.isThere == true }
+        guard !units.isEmpty else { return [] }
+        do throws(KernelError) {
+            try await systemctl.enable(units)
+            return []
+        } catch {
+            return [error.description]
+        }
+    }
+
+    private func look() async -> Found {
+        var survey = MethodSurvey(units: nil)
+        var trouble: String?
+        do throws(KernelError) {
+            survey.units = try await systemctl.states(MethodSurvey.allUnits)
+        } catch {
+            trouble = error.description
+        }
+        survey.hasInitScript =
+            root.isProgram("/usr/libexec/iptables/iptables.init") || root.isThere("/etc/sysconfig/iptables-config")
+        let plugins = "/usr/share/netfilter-persistent/plugins.d"
+        survey.hasPlugins = ["15-ip4tables", "25-ip6tables"].allSatisfy { root.isProgram("\(plugins)/\($0)") }
+        let surroundings = SurroundingFaults(root: root)
+        survey.skipsSave = surroundings.skipsSave
+        survey.ufwIsOn = surroundings.ufwIsOn
+        return Found(survey: survey, trouble: trouble)
+    }
+}
+
+/// What the machine says of itself.
+private struct Found {
+    let survey: MethodSurvey
+    /// systemd did not answer.
+    let trouble: String?
+
+    var method: PersistenceMethod {
+        trouble.map { .own(reason: $0) } ?? survey.method
+    }
+
+    var needed: [String] { survey.unitsNeeded(method) }
+
+    var unitFaults: [PersistenceFault] {
+        needed.compactMap { unit -> PersistenceFault? in
+            guard let state = survey.units?[unit] else { return nil }
+            if !state.isThere { return PersistenceFault(.unit, "\(unit) is \(state.isMasked ? "masked" : "missing")") }
+            if !state.isEnabled { return PersistenceFault(.unit, "\(unit) is not enabled") }
+            guard state.active == "failed" else { return nil }
+            return PersistenceFault(.restoreFailed, "\(unit) failed to load its rules")
+        }
+    }
+}

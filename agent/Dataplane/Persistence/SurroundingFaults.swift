@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import NetAddress
+
+/// What others configured that would undo a save, or leak at boot. Files that can't be read count as missing.
+struct SurroundingFaults: Sendable {
+    let root: Root
+
+    func all(_ method: PersistenceMethod) -> [PersistenceFault] {
+        (method == .iptablesServices ? savesOnStop : []) + forwardsAtBoot
+    }
+
+    /// netfilter-persistent's own switch, for either family.
+    var skipsSave: Bool {
+        let values = shellValues("/etc/default/netfilter-persistent")
+        return values["IPTABLES_SKIP_SAVE"] == "yes" || values["IP6TABLES_SKIP_SAVE"] == "yes"
+    }
+
+    var ufwIsOn: Bool { shellValues("/etc/ufw/ufw.conf")["ENABLED"] == "yes" }
+
+    /// A stop or restart of the service in a trial would save the trial.
+    private var savesOnStop: [PersistenceFault] {
+        IPFamily.allCases.flatMap { family in
+            let name = family.program("")
+            let path = "/etc/sysconfig/\(name)-config"
+            let values = shellValues(path)
+            return ["STOP", "RESTART"].map { "\(name.uppercased())_SAVE_ON_\($0)" }.filter { values[$0] == "yes" }
+                .map { PersistenceFault(.savesOnStop, "\(path) has \($0)=yes", family: family) }
+        }
+    }
+
+    private var forwardsAtBoot: [PersistenceFault] {
+        SysctlFiles.forwarding(in: sysctlFiles).map { PersistenceFault(.forwardsAtBoot, $0) }
+    }
+
+    /// As systemd-sysctl reads them (sysctl.d(5)): by name, a folder above hiding files of the same name below;
+    /// /etc/sysctl.conf at the end, as `sysctl -p` does.
+    private var sysctlFiles: [(path: String, text: String)] {
+        var paths: [String: String] = [:]
+        for folder in ["/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d", "/run/sysctl.d", "/etc/sysctl.d"] {
+            for name in root.names(in: folder) where name.hasSuffix(".conf") { paths[name] = "\(folder)/\(name)" }
+        }
+        var files = paths.sorted { $0.key < $1.key }.map { ($0.value, text($0.value)) }
+        let last = text("/etc/sysctl.conf")
+        // Mostly there as 99-sysctl.conf already: named by where a person looks.
+        files.removeAll { !last.isEmpty && $0.1 == last }
+        return files + [("/etc/sysctl.conf", last)]
+    }
+
+    private func text(_ path: String) -> String { (try? root.text(path)) ?? "" }
+
+    /// KEY=VALUE lines that a shell would read; the last one wins.
+    private func shellValues(_ path: String) -> [String: String] {
+        var values: [String: String] = [:]
+        for line in text(path).split(separator: "\n") {
+            let sides = line.split(separator: "=", maxSplits: 1)
+            guard sides.count == 2, !line.hasPrefix("#") else { continue }
+            let value = sides[1].prefix { $0 != "#" }.filter { !$0.isWhitespace && $0 != "\"" && $0 != "'" }
+            values[sides[0].filter { !$0.isWhitespace }] = value
+        }
+        return values
+    }
+}

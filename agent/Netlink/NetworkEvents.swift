@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import AgentCore
+import Glibc
+
+/// What changes in the network namespace that the calling thread is in, from now on.
+///
+/// The stream never ends by itself unless the sockets fail, and ends its thread when whoever reads it stops. A burst is one event
+/// of each kind, told once it is over or after a fifth of a second. Whoever reads too slowly to take all of them gets
+/// `.lost` for what was left out.
+///
+/// Threading: one thread, which sleeps in poll(2) and is woken by the kernel only.
+/// - Throws: where the sockets or the thread cannot be had.
+package func networkEvents() throws(KernelError) -> AsyncStream<NetworkEvent> {
+    let (stream, continuation) = AsyncStream.makeStream(of: NetworkEvent.self, bufferingPolicy: .bufferingNewest(16))
+    do throws(NetlinkError) {
+        var ends: [Int32] = [-1, -1]
+        let kind = Int32(bitPattern: SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw NetlinkError(code: errno) }
+        let mine = ends[0]
+        continuation.onTermination = { _ in close(mine) }
+        try Listener(events: continuation, stop: Descriptor(ends[1])).start()
+    } catch {
+        continuation.finish()
+        throw KernelError("listening to the kernel: \(error.text)")
+    }
+    return stream
+}
+
+private struct Descriptor: ~Copyable {
+    let number: Int32
+
+    init(_ number: Int32) { self.number = number }
+
+    deinit { close(number) }
+}
+
+/// Owned by its thread once started.
+private final class Listener: Sendable {
+    /// A burst is over when this long nothing came, in milliseconds.
+    private static let pause: Int32 = 20
+    /// How long a burst may last before it is told.
+    private static let patience = Duration.milliseconds(200)
+
+    private let events: AsyncStream<NetworkEvent>.Continuation
+    private let ruleset: NetlinkSocket
+    private let network: NetlinkSocket
+    /// Readable when the other end was closed.
+    private let stop: Descriptor
+
+    init(events: AsyncStream<NetworkEvent>.Continuation, stop: consuming Descriptor) throws(NetlinkError) {
+        self.events = events
+        self.stop = stop
+        ruleset = try NetlinkSocket(NetlinkNumber.netfilter)
+        try ruleset.join(NetfilterType.rulesetGroup)
+        try ruleset.accept(only: NetfilterType.newGeneration)
+        network = try NetlinkSocket(NetlinkNumber.route)
+        for group in RouteGroup.all { try network.join(group) }
+    }
+
+    func start() throws(NetlinkError) {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        var thread = pthread_t()
+        let context = Unmanaged.passRetained(self)
+        let status = pthread_create(
+            &thread, &attributes,
+            { context in
+                if let context { Unmanaged<Listener>.fromOpaque(context).takeRetainedValue().run() }
+                return nil
+            },
+            context.toOpaque())
+        guard status == 0 else {
+            context.release()
+            throw NetlinkError(code: status)
+        }
+    }
+
+    private func run() {
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        var seen: Set<NetworkEvent> = []
+        var began = ContinuousClock.now
+        while true {
+            var waiting = [stop.number, ruleset.descriptor, network.descriptor].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            let ready = poll(&waiting, nfds_t(waiting.count), seen.isEmpty ? -1 : Self.pause)
+            guard ready >= 0 || errno == EINTR, waiting[0].revents == 0 else { break }
+            if seen.isEmpty { began = .now }
+            if ready > 0 {
+                let isSound =
+                    (waiting[1].revents == 0 || ruleset.drain(.ruleset, &buffer, into: &seen))
+                    && (waiting[2].revents == 0 || network.drain(.network, &buffer, into: &seen))
+                guard isSound else { break }
+            }
+            guard !seen.isEmpty, ready == 0 || began.duration(to: .now) > Self.patience else { continue }
+            for event in seen { tell(event) }
+            seen = []
+        }
+        events.finish()
+    }
+
+    private func tell(_ event: NetworkEvent) {
+        if case .dropped = events.yield(event), event != .lost { tell(.lost) }
+    }
+}
+
+/// Groups of linux/rtnetlink.h.
+private enum RouteGroup {
+    /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE.
+    static let all: [Int32] = [1, 5, 7, 9, 11]
+}
+
+extension NetlinkSocket {
+    fileprivate func join(_ group: Int32) throws(NetlinkError) {
+        var group = group
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        guard setsockopt(descriptor, NetlinkNumber.socketLevel, NetlinkNumber.addMembership, &group, size) == 0 else {
+            throw NetlinkError(code: errno)
+        }
+    }
+
+    /// Has the kernel drop all messages but those of one type, so that ten thousand new rules wake nobody and overrun
+    /// nothing: one message says that they are there.
+    fileprivate func accept(only type: UInt16) throws(NetlinkError) {
+        // struct sock_filter of linux/filter.h: operation, steps to take when true and when false, operand. Loads are in
+        // network byte order, netlink's types in the machine's.
+        var program: [UInt8] = []
+        for (operation, whenFalse, operand) in [
+            (0x28, 0, 4),  // BPF_LD | BPF_H | BPF_ABS: nlmsghdr.nlmsg_type
+            (0x15, 1, Int(type.bigEndian)),  // BPF_JMP | BPF_JEQ | BPF_K
+            (0x06, 0, Int(Int32.max)),  // BPF_RET | BPF_K: all of it
+            (0x06, 0, 0),
+        ] {
+            program.append(native: UInt16(operation))
+            program += [0, UInt8(whenFalse)]
+            program.append(native: UInt32(operand))
+        }
+        let status = program.withUnsafeBytes { program in
+            // struct sock_fprog: how many, and where.
+            var header: (UInt, UnsafeRawPointer?) = (UInt(0), program.baseAddress)
+            withUnsafeMutableBytes(of: &header) { $0.storeBytes(of: UInt16(program.count / 8), as: UInt16.self) }
+            return setsockopt(
+                descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &header, socklen_t(MemoryLayout.size(ofValue: header)))
+        }
+        guard status == 0 else { throw NetlinkError(code: errno) }
+    }
+
+    /// Reads what is there, up to a bound, so that a flood does not keep what was seen from being told.
+    /// - Returns: false where the socket is of no use any more.
+    fileprivate func drain(
+        _ event: NetworkEvent, _ buffer: inout [UInt8], into seen: inout Set<NetworkEvent>
+    ) -> Bool {
+        for _ in 0..<1000 {
+            let (count, sender) = receiveFrom(descriptor, &buffer, flags: Int32(MSG_DONTWAIT))
+            if count >= 0 {
+                if sender == 0 { seen.insert(event) }
+                continue
+            }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return true
+            // The socket's buffer was full.
+            case ENOBUFS: seen.insert(.lost)
+            default: return false
+            }
+        }
+        return true
+    }
+}
