@@ -64,12 +64,14 @@ extension HandMadeBox {
 }
 
 extension FleetLab {
-    private struct Question: Sendable {
+    private struct Question: Hashable, Sendable {
         var host: String
         var kind: String
         var address: String
         var port: Int?
 
+        /// From where, in which family.
+        var path: String { "\(host) \(address.contains(":"))" }
         var words: String { ([host, kind, address] + (port.map { ["\($0)"] } ?? [])).joined(separator: " ") }
     }
 
@@ -88,35 +90,42 @@ extension FleetLab {
         }
         for address in ["203.0.113.\(number)", "2001:db8:0:100::\(number)"] {
             for host in ["outsider", clients[0]] {
-                questions += [("tcp", 8001), ("tcp", 80), ("tcp", 9000), ("udp", 53)].map {
-                    Question(host: host, kind: $0.0, address: address, port: $0.1)
-                }
+                questions += [8001, 80, 9000].map { Question(host: host, kind: "tcp", address: address, port: $0) }
             }
         }
         // From inside the VPC, to the address that the rules name.
         questions.append(Question(host: "controller", kind: "tcp", address: "10.0.0.\(number)", port: 8001))
         questions.append(Question(host: "controller", kind: "tcp", address: "10.0.0.\(number)", port: 80))
         _ = try await runProgram(Self.script, ["seen-reset", name])
-        let answers = try await withThrowingTaskGroup(of: String.self) { group in
-            for question in questions { group.addTask { try await self.answer(question) } }
-            return try await group.reduce(into: []) { $0.append($1) }
-        }
+        let answers = try await answers(to: questions)
         var seen: [String] = []
         for host in ["internet", "server-a", "server-c"] {
             let lines = try await runProgram(Self.script, ["seen", name, host]).output.split(separator: "\n")
             seen += Set(lines).map { "\(host): \($0)" }
         }
-        return answers.sorted() + seen.sorted()
+        return answers + seen.sorted()
     }
 
-    private func answer(_ question: Question) async throws -> String {
-        // A datagram that is expected to be answered may be lost on a busy machine.
-        for _ in 0..<(question.kind == "tcp" ? 1 : 2) {
-            let answer = try await ask(question.host, question.kind, question.address, question.port, seconds: 2)
-            if answer.isEmpty { continue }
-            return "\(question.words): " + answer.replacing(#/ port [0-9]+|:? ?icmp_seq=.*/#, with: "")
+    /// Lines of `QUESTION: ANSWER`. Servers lose datagrams that come at once: who got no answer though others of the host
+    /// and family did asks again.
+    private func answers(to questions: [Question]) async throws -> [String] {
+        var answers: [Question: String] = [:]
+        var open = questions
+        for round in 0..<3 {
+            try await withThrowingTaskGroup(of: (Question, String).self) { group in
+                for one in open {
+                    group.addTask {
+                        let answer = try await self.ask(
+                            one.host, one.kind, one.address, one.port, seconds: round == 0 ? 2 : 1)
+                        return (one, answer.replacing(#/ port [0-9]+|: ?icmp_seq=.*/#, with: ""))
+                    }
+                }
+                for try await (question, answer) in group where !answer.isEmpty { answers[question] = answer }
+            }
+            let served = Set(answers.keys.map(\.path))
+            open = questions.filter { answers[$0] == nil && $0.kind != "tcp" && served.contains($0.path) }
         }
-        return "\(question.words): nothing"
+        return questions.map { "\($0.words): \(answers[$0] ?? "nothing")" }
     }
 
     /// Gives a host's two interfaces each other's names, as after a start in which they were found in the other order.
