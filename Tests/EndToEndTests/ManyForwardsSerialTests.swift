@@ -43,7 +43,7 @@ struct ManyForwardsSerialTests {
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-a")
             try await lab.apply(Policies.egress + "\n---\n" + Self.policy())
-            try await lab.converged("nat-a")
+            try await lab.converged("nat-a", within: 90)
             try await lab.expectOnly(backEnd, on: "nat-a")
             for port in [Self.ports.lowerBound, Self.changed, Self.neighbour, Self.ports.upperBound - 1] {
                 try await expectAnswer(lab, port, from: 80)
@@ -56,7 +56,7 @@ struct ManyForwardsSerialTests {
 
             let before = try await countedRules(lab)
             try await lab.apply(Self.policy(changedTo: 9000))
-            try await lab.converged("nat-a")
+            try await lab.converged("nat-a", within: 90)
             let after = try await countedRules(lab)
             let runs = try await lab.tracedRestores(on: "nat-a").filter(\.isReal)
             #expect(Set(runs.map(\.program)) == ["iptables-restore", "ip6tables-restore"])
