@@ -13,11 +13,11 @@ extension FleetLab {
     static let data = "/var/lib/natfleet"
     static let configuration = data + "/admin.yaml"
 
-    func startController() async throws -> Daemon {
+    func startController(data: String = FleetLab.data) async throws -> Daemon {
         let controller = try daemon(
             "controller",
             [
-                Self.binaries + "/natfleet", "serve", "--data", Self.data, "--listen", "10.0.0.5:8443", "--advertise",
+                Self.binaries + "/natfleet", "serve", "--data", data, "--listen", "10.0.0.5:8443", "--advertise",
                 "controller",
             ])
         try await eventually(within: 20, "the controller listens: \(controller.output)") {
