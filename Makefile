@@ -101,7 +101,7 @@ install-controller: controller ## install the controller and command line
 install-agent: agent ## install the agent; an /etc/natfleet/agent.conf that is there stays
 	install -D -s -m 0755 $(BIN)/natfleet-agent $(DESTDIR)$(PREFIX)/bin/natfleet-agent
 	install -D -m 0644 deploy/systemd/natfleet-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-agent.service
-	install -D -m 0644 deploy/systemd/natfleet-restore.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-restore.service
+	install -D -m 0644 deploy/systemd/natfleet-forwarding.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-forwarding.service
 	[ -e $(DESTDIR)/etc/natfleet/agent.conf ] || \
 	install -D -m 0600 deploy/agent.conf.example $(DESTDIR)/etc/natfleet/agent.conf
 

@@ -210,6 +210,7 @@ let package = Package(
                 "AgentDataplane",
                 "AgentLink",
                 "AgentNetlink",
+                "AgentProbes",
                 "CGlibcCompat",
                 "FleetModel",
                 "NetAddress",
@@ -223,6 +224,17 @@ let package = Package(
             dependencies: ["AgentCore", "NetAddress"],
             path: "agent/Netlink"
         ),
+        .target(
+            name: "AgentProbes",
+            dependencies: [
+                "AgentCore",
+                "CGlibcCompat",
+                "NATPolicy",
+                "NetAddress",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "agent/Probes"
+        ),
         .target(name: "CGlibcCompat", path: "agent/CGlibcCompat"),
 
         // MARK: Tests
@@ -232,6 +244,8 @@ let package = Package(
                 "AgentCore",
                 "AgentDataplane",
                 "AgentLink",
+                "AgentNetlink",
+                "AgentProbes",
                 "FleetAPI",
                 "FleetModel",
                 "NATPolicy",
@@ -320,7 +334,7 @@ let package = Package(
         ),
         .testTarget(
             name: "NetlinkTests",
-            dependencies: ["AgentCore", "AgentNetlink", "NetAddress", "TestSupport"]
+            dependencies: ["AgentCore", "AgentNetlink", "NATPolicy", "NetAddress", "Netfilter", "TestSupport"]
         ),
         .target(
             name: "TestSupport",

@@ -60,10 +60,20 @@ package struct ConditionKind: Hashable, Sendable {
         code: "family-held-back", severity: .warning,
         remedy: "give the host a default route of that family, or take the family out of spec.forwarding")
 
+    package static let probeFailed = ConditionKind(
+        code: "probe-failed", severity: .critical,
+        remedy: "clients cannot get out: change the rule that is named, or the policy's sources and interface")
+    package static let targetUnreachable = ConditionKind(
+        code: "target-unreachable", severity: .warning,
+        remedy: "see whether the target is up, or take it out of spec.probes")
+    package static let notProbed = ConditionKind(
+        code: "not-probed", severity: .warning,
+        remedy: "remove the reason that is given; until then nobody proves that clients get out")
+
     package static let catalogue: [ConditionKind] = [
         .policyRefused, .applyFailed, .notPersisted, .layersConflict, .twoBackEnds,
         .trialReverted, .contended, .driftRepaired, .factsLost, .familyHeldBack, .savesOnStop, .forwardsAtBoot, .restoreFailed,
-        .conntrackNotSized,
+        .conntrackNotSized, .probeFailed, .targetUnreachable, .notProbed,
     ]
 
     package init(code: String, severity: Severity, remedy: String) {

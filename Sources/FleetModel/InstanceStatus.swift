@@ -36,6 +36,8 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
     package var facts: HostFacts?
     /// nil until something had to be put back.
     package var drift: Drift?
+    /// By whose means rules survive a reboot; nil until something was saved.
+    package var persistence: String?
 
     package init(
         phase: Phase,

@@ -55,6 +55,7 @@ extension EffectivePolicy {
         var policy = self
         policy.masquerade = masquerade.map { Layered(policy: $0.policy, entry: $0.entry.normalized()) }
         policy.dnat = dnat.map { Layered(policy: $0.policy, entry: $0.entry.normalized()) }
+        policy.probes = probes.map(sortedSet)
         return policy
     }
 }
@@ -66,6 +67,7 @@ extension PolicySpec {
         spec.selector.instances = sortedSet(selector.instances)
         spec.masquerade = masquerade.map { $0.normalized() }
         spec.dnat = dnat.map { $0.normalized() }
+        spec.probes = probes.map(sortedSet)
         return spec
     }
 }

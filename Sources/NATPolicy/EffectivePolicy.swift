@@ -38,6 +38,8 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
     package static let defaultConfirmTimeout = 120
     /// nil: no layer says, which means auto.
     package var conntrack: Conntrack?
+    /// What clients must be able to reach, of all layers; nil for nothing but what is always checked.
+    package var probes: [ProbeTarget]?
 
     /// Nothing: no layer selects the instance, so it runs no rule of ours.
     package static let none = EffectivePolicy(layers: [])
@@ -48,7 +50,8 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
         masquerade: [Layered<Masquerade>] = [],
         dnat: [Layered<PortForward>] = [],
         guard: Bool = true,
-        conntrack: Conntrack? = nil
+        conntrack: Conntrack? = nil,
+        probes: [ProbeTarget]? = nil
     ) {
         self.layers = layers
         self.forwarding = forwarding
@@ -56,5 +59,6 @@ package struct EffectivePolicy: Codable, Hashable, Sendable {
         self.dnat = dnat
         self.guard = `guard`
         self.conntrack = conntrack
+        self.probes = probes
     }
 }

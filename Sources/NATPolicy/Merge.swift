@@ -54,8 +54,12 @@ package func mergeLayers(_ layers: [PolicyLayer]) -> Result<EffectivePolicy, Lay
         merged.masquerade += layer.spec.masquerade.map { .init(policy: layer.policy, entry: $0) }
         merged.dnat += layer.spec.dnat.map { .init(policy: layer.policy, entry: $0) }
     }
+    let probes = layers.flatMap { $0.spec.probes ?? [] }
+    merged.probes = probes.isEmpty ? nil : probes
     merged.guard = layers.lazy.compactMap(\.spec.guard).first ?? true
     merged.conntrack = layers.lazy.compactMap(\.spec.conntrack).first
+    // The most patient layer decides: each of them allows for that much.
+    merged.confirmTimeout = layers.compactMap(\.spec.rollout?.confirmTimeout).max()
     let conflicts = guardConflicts(layers) + conntrackConflicts(layers) + claimConflicts(merged.dnat)
     return conflicts.isEmpty ? .success(merged.normalized()) : .failure(LayerConflicts(conflicts: conflicts))
 }

@@ -34,6 +34,10 @@ package struct PolicySpec: Codable, Hashable, Sendable {
     package var `guard`: Bool?
     /// nil: not said, which means auto.
     package var conntrack: Conntrack?
+    /// What clients must be able to reach; nil for nothing but what is always checked.
+    package var probes: [ProbeTarget]?
+    /// nil: not said.
+    package var rollout: RolloutStrategy?
 
     package init(
         priority: Int = 100,
@@ -42,7 +46,9 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         masquerade: [Masquerade] = [],
         dnat: [PortForward] = [],
         guard: Bool? = nil,
-        conntrack: Conntrack? = nil
+        conntrack: Conntrack? = nil,
+        probes: [ProbeTarget]? = nil,
+        rollout: RolloutStrategy? = nil
     ) {
         self.priority = priority
         self.selector = selector
@@ -51,6 +57,8 @@ package struct PolicySpec: Codable, Hashable, Sendable {
         self.dnat = dnat
         self.guard = `guard`
         self.conntrack = conntrack
+        self.probes = probes
+        self.rollout = rollout
     }
 }
 

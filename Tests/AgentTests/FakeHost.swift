@@ -27,8 +27,8 @@ struct FakeHost {
     /// The agent as it starts: knows nothing but what is on disk.
     func start() -> Reconciler {
         Reconciler(
-            kernel: kernel, flows: flows, files: files, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            clock: { clock.seconds })
+            Machinery(kernel: kernel, flows: flows, files: files),
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })
     }
 
     /// Rules and sysctls as they are.

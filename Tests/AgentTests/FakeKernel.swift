@@ -17,6 +17,7 @@ final class FakeKernel: Kernel {
             "net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "0",
             "net.ipv4.conf.all.send_redirects": "1", "net.ipv4.conf.eth0.send_redirects": "1",
             "net.ipv6.conf.all.forwarding": "0", "net.ipv6.conf.eth0.accept_ra": "1",
+            "net.netfilter.nf_conntrack_max": "262144", "net.netfilter.nf_conntrack_buckets": "262144",
         ]
         /// Everything that changed something, in order.
         var touched: [String] = []

@@ -102,7 +102,7 @@ struct TokenTests {
                                   #NATFLEET_VPC_CIDRS=10.0.0.0/16
                             runcmd:
                               - [systemctl, daemon-reload]
-                              - [systemctl, enable, --now, natfleet-restore.service, natfleet-agent.service]
+                              - [systemctl, enable, --now, natfleet-forwarding.service, natfleet-agent.service]
 
                             """,
                     errors: """

@@ -42,7 +42,8 @@ struct SpineSerialTests {
                 try await lab.expectOnly(backEnd, on: place.instance)
             }
 
-            // The counter counts: without nat the same traffic is a leak.
+            // The counter counts: without nat the same traffic is a leak, while no agent can put nat back.
+            try await lab.shell("nat-a", "pkill -STOP -x natfleet-agent")
             for program in ["iptables", "ip6tables"] {
                 try await lab.shell("nat-a", "\(program) -t nat -F NATFLEET-POST; conntrack -F 2>/dev/null")
             }
@@ -51,7 +52,8 @@ struct SpineSerialTests {
             let moved = try await lab.leaks("nat-a")
             #expect(!moved.contains("ipv4=0") && !moved.contains("ipv6=0"), "\(moved)")
 
-            // And the agent puts the rules back by itself.
+            // And the agent puts the rules back by itself, and ends the flows that went out untranslated.
+            try await lab.shell("nat-a", "pkill -CONT -x natfleet-agent")
             try await eventually(within: 30, "the flushed chain is back") {
                 try await lab.ask("client-a", "tcp", "198.51.100.7", 80).hasPrefix("internet saw 203.0.113.11")
             }

@@ -156,9 +156,9 @@ extension WrongPolicy {
             "takes port 22, which is SSH to this instance, in 1-1024"),
         .init(
             "drain",
-            forward(#"name: web, protocol: tcp, port: 8001, to: "10.0.1.1:80", drain: true"#),
+            forward(#"name: web, protocol: tcp, port: 8001, to: "10.0.1.1:80", drain: 1"#),
             7, 72, "spec.dnat[0].drain",
-            "'drain: true' is not supported yet"),
+            "must be true or false, not 1"),
         .init(
             "duplicate forward",
             forward(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import AgentCore
+package import AgentCore
 import CGlibcCompat
 import Glibc
 import Subprocess
@@ -23,7 +23,7 @@ package struct CommandRunner: Sendable {
 
     /// - Returns: standard output.
     /// - Throws: when the program is missing, exits with anything but 0, or takes too long; names command and message.
-    func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
+    package func run(_ program: String, _ arguments: [String], input: String = "") async throws(KernelError) -> String {
         let result = try await result(program, arguments, input: input)
         guard let failure = result.failure else { return result.output }
         throw KernelError(failure)
@@ -32,14 +32,14 @@ package struct CommandRunner: Sendable {
     /// - Returns: what it printed, whatever its exit status.
     /// - Throws: when the program is missing or takes too long.
     func result(
-        _ program: String, _ arguments: [String], input: String = ""
+        _ program: String, _ arguments: [String], input: String = "", within limit: Duration? = nil
     ) async throws(KernelError) -> CommandResult {
         let command = ([program] + arguments).joined(separator: " ")
         guard let path = locate(program) else {
             throw KernelError("\(program) is not installed (looked in \(folders.joined(separator: ", ")))")
         }
         do {
-            return try await finish(within: timeout) {
+            return try await finish(within: limit ?? timeout) {
                 try await self.execute(path, arguments, input, command)
             }
         } catch let error as KernelError {

@@ -49,11 +49,11 @@ enum FactGatherer {
         var nexthops: [Hop]?
     }
 
-    /// Loopback left out. IPv6 global addresses come oldest first, as IPv4's do, so that a new one does not become the
+    /// Loopback and the probe's own interface left out. IPv6 global addresses come oldest first, as IPv4's do, so that a new one does not become the
     /// primary; temporary and failed ones are left out.
     static func interfaces(_ json: String) throws(KernelError) -> [HostFacts.Interface] {
         let links: [Link] = try decode(json, "ip address show")
-        return links.filter { !$0.flags.contains("LOOPBACK") }.map { link in
+        return links.filter { !$0.flags.contains("LOOPBACK") && $0.name != ProbeInterface.name }.map { link in
             let usable = link.addresses.filter { $0.temporary != true && $0.deprecated != true && $0.dadfailed != true }
             let ordered = usable.filter { $0.family == "inet" } + usable.filter { $0.family == "inet6" }.reversed()
             return HostFacts.Interface(
@@ -76,7 +76,7 @@ enum FactGatherer {
             let hop = entry.element.nexthops?.first
             guard let interface = entry.element.dev ?? hop?.dev, let text = entry.element.dst else { return nil }
             let destination = text == "default" ? CIDR.everything(family) : try? CIDR(text)
-            guard let destination, interface != "lo" else { return nil }
+            guard let destination, interface != "lo", interface != ProbeInterface.name else { return nil }
             let gateway = (entry.element.gateway ?? hop?.gateway).flatMap { try? IPAddress($0) }
             return HostFacts.Route(destination: destination, interface: interface, gateway: gateway)
         }

@@ -5,6 +5,7 @@ import AgentCore
 import AgentDataplane
 import AgentLink
 import AgentNetlink
+import AgentProbes
 import ArgumentParser
 import FleetModel
 import Logging
@@ -47,12 +48,21 @@ struct Run: AsyncParsableCommand {
         let kernel = LinuxKernel(
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
             generation: rulesetGeneration)
-        let reconciler = Reconciler(
-            kernel: kernel, flows: ConntrackTable(), files: files, log: log, clock: secondsSinceBoot)
+        let runner = CommandRunner()
+        let flows = ConntrackTable()
+        let probe = NamespaceProbe(
+            programs: { (program, arguments, input) async throws(KernelError) in
+                try await runner.run(program, arguments, input: input)
+            }, lookup: { original throws(KernelError) in try flows.lookup(original) }, log: log)
+        let machinery = Machinery(
+            kernel: kernel, flows: flows, files: files, probe: probe, persistence: LinuxPersistence(),
+            memoryKiB: memoryKiB())
+        let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)
         await runUntilSignalled {
             await AgentLoop(link: link, reconciler: reconciler, log: log, news: news, clock: secondsSinceBoot).run()
         }
+        await reconciler.stop()
         log.notice("stopped; NAT stays as it is")
     }
 }
@@ -70,8 +80,8 @@ struct Restore: AsyncParsableCommand {
         let directory = try exitOnFault(log) { try loadStateDirectory(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: directory) }
         let kernel = LinuxKernel(vpcCIDRs: [], controller: [], generation: rulesetGeneration)
-        let reconciler = Reconciler(
-            kernel: kernel, flows: ConntrackTable(), files: files, log: log, clock: secondsSinceBoot)
+        let machinery = Machinery(kernel: kernel, flows: ConntrackTable(), files: files)
+        let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         guard await reconciler.restore() else { throw ExitCode(1) }
     }
 }

@@ -72,6 +72,11 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
     return [Endpoint(address, ports: port)]
 }
 
+/// The machine's memory, nil where /proc does not tell.
+func memoryKiB() -> Int? {
+    (try? ConfigurationFile.read("/proc/meminfo")).flatMap { $0 }.flatMap(ConntrackSize.memoryKiB)
+}
+
 /// News of the kernel; an agent that can't listen looks every 10 s instead.
 func listen(_ log: Logger) -> AsyncStream<NetworkEvent>? {
     do throws(KernelError) {

@@ -44,6 +44,20 @@ extension IPFamily {
     var familyNumber: UInt8 { self == .ipv4 ? 2 : 10 }
 }
 
+extension IPAddress {
+    /// nil where the length is wrong.
+    init?(bytes: ArraySlice<UInt8>, _ family: IPFamily) {
+        guard bytes.count == family.bits / 8 else { return nil }
+        let bits: UInt128? =
+            switch family {
+            case .ipv4: bytes.big(UInt32.self).map { UInt128($0) }
+            case .ipv6: bytes.big(UInt128.self)
+            }
+        guard let bits else { return nil }
+        self.init(family: family, bits: bits)
+    }
+}
+
 extension TrackedFlow {
     /// Reads the attributes of an IPCTNL_MSG_CT_NEW, those after its `struct nfgenmsg`.
     ///
@@ -88,9 +102,11 @@ private func readTuple(_ bytes: ArraySlice<UInt8>, _ family: IPFamily) -> (FlowT
         switch attribute.type {
         case TupleAttribute.addresses:
             for address in NetlinkAttributes(attribute.payload) {
-                if address.type == AddressAttribute.source(family) { source = readAddress(address.payload, family) }
+                if address.type == AddressAttribute.source(family) {
+                    source = IPAddress(bytes: address.payload, family)
+                }
                 if address.type == AddressAttribute.destination(family) {
-                    destination = readAddress(address.payload, family)
+                    destination = IPAddress(bytes: address.payload, family)
                 }
             }
         case TupleAttribute.transport: transport = readTransport(attribute.payload, family)
@@ -102,14 +118,6 @@ private func readTuple(_ bytes: ArraySlice<UInt8>, _ family: IPFamily) -> (FlowT
     let tuple = FlowTuple(
         source: source, destination: destination, protocolNumber: transport.number, detail: transport.detail)
     return (tuple, zone)
-}
-
-private func readAddress(_ bytes: ArraySlice<UInt8>, _ family: IPFamily) -> IPAddress? {
-    guard bytes.count == family.bits / 8 else { return nil }
-    switch family {
-    case .ipv4: return bytes.big(UInt32.self).map { IPAddress(family: .ipv4, bits: UInt128($0)) }
-    case .ipv6: return bytes.big(UInt128.self).map { IPAddress(family: .ipv6, bits: $0) }
-    }
 }
 
 private func readTransport(

@@ -33,7 +33,8 @@ struct NetlinkSocket: ~Copyable {
         guard descriptor >= 0 else { throw NetlinkError(code: errno) }
         var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
         let size = socklen_t(MemoryLayout<timeval>.size)
-        guard setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size) == 0 else {
+        // Any port will do, but without one nothing that is sent to groups arrives.
+        guard setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size) == 0, bindAnywhere(descriptor) == 0 else {
             let code = errno
             close(descriptor)
             throw NetlinkError(code: code)
@@ -129,11 +130,23 @@ struct NetlinkSocket: ~Copyable {
     }
 }
 
+/// `struct sockaddr_nl` of linux/netlink.h: family, padding, port, groups.
+private let anyAddress: [UInt8] = {
+    var bytes: [UInt8] = []
+    bytes.append(native: UInt16(AF_NETLINK))
+    return bytes + [UInt8](repeating: 0, count: 10)
+}()
+
+private func bindAnywhere(_ descriptor: Int32) -> Int32 {
+    anyAddress.withUnsafeBytes {
+        bind(descriptor, $0.baseAddress?.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+    }
+}
+
 /// recvfrom(2), with the whole length of a message that is longer than the buffer.
 /// - Returns: -1 and errno, or the length and the netlink port of whoever sent it.
 func receiveFrom(_ descriptor: Int32, _ buffer: inout [UInt8], flags: Int32) -> (count: Int, sender: UInt32?) {
-    // struct sockaddr_nl of linux/netlink.h: family, padding, port, groups.
-    var address = [UInt8](repeating: 0, count: 12)
+    var address = anyAddress
     let count = address.withUnsafeMutableBytes { address in
         var length = socklen_t(address.count)
         return recvfrom(

@@ -53,10 +53,10 @@ private final class Listener: Sendable {
         self.events = events
         self.stop = stop
         ruleset = try NetlinkSocket(NetlinkNumber.netfilter)
-        try ruleset.join(NetfilterType.rulesetGroup)
         try ruleset.accept(only: NetfilterType.newGeneration)
+        try ruleset.join(NetfilterType.rulesetGroup)
         network = try NetlinkSocket(NetlinkNumber.route)
-        for group in RouteGroup.all { try network.join(group) }
+        for group in RouteType.groups { try network.join(group) }
     }
 
     func start() throws(NetlinkError) {
@@ -81,24 +81,20 @@ private final class Listener: Sendable {
 
     private func run() {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        var seen: Set<NetworkEvent> = []
+        var burst = Burst()
         var began = ContinuousClock.now
         while true {
             var waiting = [stop.number, ruleset.descriptor, network.descriptor].map {
                 pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
             }
-            let ready = poll(&waiting, nfds_t(waiting.count), seen.isEmpty ? -1 : Self.pause)
+            let ready = poll(&waiting, nfds_t(waiting.count), burst.events.isEmpty ? -1 : Self.pause)
             guard ready >= 0 || errno == EINTR, waiting[0].revents == 0 else { break }
-            if seen.isEmpty { began = .now }
-            if ready > 0 {
-                let isSound =
-                    (waiting[1].revents == 0 || ruleset.drain(.ruleset, &buffer, into: &seen))
-                    && (waiting[2].revents == 0 || network.drain(.network, &buffer, into: &seen))
-                guard isSound else { break }
-            }
-            guard !seen.isEmpty, ready == 0 || began.duration(to: .now) > Self.patience else { continue }
-            for event in seen { tell(event) }
-            seen = []
+            if burst.events.isEmpty { began = .now }
+            if waiting[1].revents != 0, !ruleset.drain(&buffer, { burst.add(ruleset: $0) }) { break }
+            if waiting[2].revents != 0, !network.drain(&buffer, { burst.add(network: $0) }) { break }
+            guard !burst.events.isEmpty, ready == 0 || began.duration(to: .now) > Self.patience else { continue }
+            for event in burst.events { tell(event) }
+            burst.events = []
         }
         events.finish()
     }
@@ -108,10 +104,24 @@ private final class Listener: Sendable {
     }
 }
 
-/// Groups of linux/rtnetlink.h.
-private enum RouteGroup {
-    /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE.
-    static let all: [Int32] = [1, 5, 7, 9, 11]
+/// What happened and was not told yet. Messages are nil where some were lost.
+private struct Burst {
+    var events: Set<NetworkEvent> = []
+    private var addresses = KnownAddresses()
+
+    mutating func add(ruleset messages: NetlinkMessages?) { events.insert(messages == nil ? .lost : .ruleset) }
+
+    mutating func add(network messages: NetlinkMessages?) {
+        guard var messages else {
+            addresses.forget()
+            events.insert(.lost)
+            return
+        }
+        while let message = messages.next() {
+            if addresses.isNews(message) { events.insert(.network) }
+        }
+        if messages.isMalformed { events.insert(.lost) }
+    }
 }
 
 extension NetlinkSocket {
@@ -150,21 +160,20 @@ extension NetlinkSocket {
     }
 
     /// Reads what is there, up to a bound, so that a flood does not keep what was seen from being told.
+    /// - Parameter body: gets nil where messages were lost, because the socket's buffer was full.
     /// - Returns: false where the socket is of no use any more.
-    fileprivate func drain(
-        _ event: NetworkEvent, _ buffer: inout [UInt8], into seen: inout Set<NetworkEvent>
-    ) -> Bool {
+    fileprivate func drain(_ buffer: inout [UInt8], _ body: (NetlinkMessages?) -> Void) -> Bool {
         for _ in 0..<1000 {
             let (count, sender) = receiveFrom(descriptor, &buffer, flags: Int32(MSG_DONTWAIT))
             if count >= 0 {
-                if sender == 0 { seen.insert(event) }
+                // Only the kernel has this number. What is longer than the buffer is cut short.
+                if sender == 0 { body(NetlinkMessages(buffer[..<min(count, buffer.count)])) }
                 continue
             }
             switch errno {
             case EINTR: continue
             case EAGAIN: return true
-            // The socket's buffer was full.
-            case ENOBUFS: seen.insert(.lost)
+            case ENOBUFS: body(nil)
             default: return false
             }
         }

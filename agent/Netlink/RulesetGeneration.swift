@@ -21,10 +21,12 @@ package func rulesetGeneration() -> UInt32? {
 
 /// Message types of linux/netfilter/nfnetlink.h: a subsystem and a number of its own.
 enum NetfilterType {
-    /// NFNL_SUBSYS_CTNETLINK; IPCTNL_MSG_CT_NEW, _GET and _DELETE of linux/netfilter/nfnetlink_conntrack.h.
+    /// NFNL_SUBSYS_CTNETLINK; IPCTNL_MSG_CT_NEW, _GET, _DELETE and _GET_STATS_CPU of
+    /// linux/netfilter/nfnetlink_conntrack.h.
     static let newFlow: UInt16 = 1 << 8 | 0
     static let getFlow: UInt16 = 1 << 8 | 1
     static let deleteFlow: UInt16 = 1 << 8 | 2
+    static let getStatistics: UInt16 = 1 << 8 | 4
     /// NFNL_SUBSYS_NFTABLES; NFT_MSG_NEWGEN and NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.
     static let newGeneration: UInt16 = 10 << 8 | 15
     static let getGeneration: UInt16 = 10 << 8 | 16

@@ -24,6 +24,8 @@ extension PolicyDocument {
         lines += entries("dnat", spec.dnat.map(\.fields))
         if let value = spec.guard { lines.append("  guard: \(value)") }
         if let value = spec.conntrack { lines.append("  conntrack: {max: \(value.max)}") }
+        if let probes = spec.probes { lines.append("  probes: \(list(probes.map(\.description)))") }
+        if let seconds = spec.rollout?.confirmTimeout { lines.append("  rollout: {confirmTimeout: \(seconds)s}") }
         return lines.map { $0 + "\n" }.joined()
     }
 
@@ -58,7 +60,9 @@ extension PortForward {
         if case .address(let address) = destination { fields.append(("destination", scalar("\(address)"))) }
         fields += [("port", port.isSingle ? "\(port)" : scalar("\(port)")), ("to", scalar("\(to)"))]
         if !sources.isEmpty { fields.append(("sources", list(sources.map(\.description)))) }
-        for (key, value) in [("masquerade", masquerade), ("hairpin", hairpin), ("allowSSH", allowSSH)] where value {
+        for (key, value) in [
+            ("masquerade", masquerade), ("hairpin", hairpin), ("allowSSH", allowSSH), ("drain", drain == true),
+        ] where value {
             fields.append((key, "true"))
         }
         return fields

@@ -21,6 +21,7 @@ package func compile(_ policy: EffectivePolicy, on facts: HostFacts) throws(Comp
         sysctls: [],
         forwarding: [],
         outside: entries.outside,
+        masquerades: entries.masquerades,
         heldBack: [],
         resolved: resolver.sentences
     )
@@ -41,20 +42,9 @@ package func compile(_ policy: EffectivePolicy, on facts: HostFacts) throws(Comp
 
 /// The entries of a policy with nothing left to the host, in order.
 struct ResolvedEntries {
-    var masquerades: [ResolvedMasquerade] = []
+    var masquerades: [CompiledMasquerade] = []
     var forwards: [ResolvedForward] = []
     var outside: [IPFamily: String] = [:]
-}
-
-/// A masquerade in one family.
-struct ResolvedMasquerade {
-    let label: String
-    let family: IPFamily
-    let interface: String
-    /// `any` is the one network of everything.
-    let sources: [CIDR]
-    let except: [CIDR]
-    let randomFully: Bool
 }
 
 struct ResolvedForward {

@@ -13,11 +13,27 @@ package struct CompiledPolicy: Hashable, Sendable {
     package var forwarding: [SysctlSetting]
     /// The interface that the default route of each family leaves by.
     package var outside: [IPFamily: String]
+    /// Who is translated, and where: the masquerades of all layers in order, one a family.
+    package var masquerades: [CompiledMasquerade]
     /// Families that the policy forwards and that this host cannot route: forwarding stays off, since a kernel that forwards
     /// ignores the router advertisements that would bring the route, and nothing would guard the family when it came.
     package var heldBack: [IPFamily]
     /// What `auto`, `self`, `vpc` and absent families turned out to be here, a sentence each.
     package var resolved: [String]
+}
+
+/// A masquerade in one family with nothing left to the host.
+package struct CompiledMasquerade: Hashable, Sendable {
+    /// `natfleet:<policy>/<name>`, the comment of its rules.
+    package let label: String
+    package let family: IPFamily
+    /// Who leaves by it is translated to its address.
+    package let interface: String
+    /// `any` is the one network of everything.
+    package let sources: [CIDR]
+    /// Destinations forwarded untranslated.
+    package let except: [CIDR]
+    package let randomFully: Bool
 }
 
 /// A kernel setting that must hold a value.

@@ -7,7 +7,7 @@ import Netfilter
 /// Writes one family's rules from resolved entries. Several chains and several files, one order: see each.
 struct FamilyCompiler {
     let family: IPFamily
-    let masquerades: [ResolvedMasquerade]
+    let masquerades: [CompiledMasquerade]
     let forwards: [ResolvedForward]
     let facts: HostFacts
     let hasGuard: Bool

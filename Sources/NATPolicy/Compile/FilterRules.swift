@@ -48,7 +48,7 @@ extension FamilyCompiler {
         }
     }
 
-    private func accepting(_ entry: ResolvedMasquerade) -> [Rule] {
+    private func accepting(_ entry: CompiledMasquerade) -> [Rule] {
         exceptions(entry)
             + entry.sources.map { source in
                 Rule(

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import NetAddress
+package import NetAddress
 
 extension HostFacts {
     /// On one of its interfaces, or mapped to it by the VPC.
-    func has(_ address: IPAddress) -> Bool {
+    package func has(_ address: IPAddress) -> Bool {
         interfaces.contains { $0.addresses.contains { $0.address == address } }
             || publicAddresses.contains { $0.public == address }
     }
 
-    func interface(named name: String) -> Interface? { interfaces.first { $0.name == name } }
+    package func interface(named name: String) -> Interface? { interfaces.first { $0.name == name } }
 
     /// The first address of a family that others can answer to.
     func primaryAddress(_ family: IPFamily, on name: String) -> IPAddress? {
@@ -19,10 +19,10 @@ extension HostFacts {
         }?.address
     }
 
-    func vpcCIDRs(_ family: IPFamily) -> [CIDR] { vpcCIDRs.filter { $0.family == family } }
+    package func vpcCIDRs(_ family: IPFamily) -> [CIDR] { vpcCIDRs.filter { $0.family == family } }
 
     /// The interface that packets to `address` leave by, nil where no route leads there.
-    func interface(towards address: IPAddress) -> String? {
+    package func interface(towards address: IPAddress) -> String? {
         route(covering: CIDR(address, prefixLength: address.family.bits))?.interface
     }
 

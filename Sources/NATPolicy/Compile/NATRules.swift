@@ -60,7 +60,7 @@ extension FamilyCompiler {
 
     /// What stays untranslated: the same rules in both tables, in filter without regard to the connection's state,
     /// since on the way there replies may take another path and connections look invalid from here.
-    func exceptions(_ entry: ResolvedMasquerade) -> [Rule] {
+    func exceptions(_ entry: CompiledMasquerade) -> [Rule] {
         entry.except.flatMap { destination in
             entry.sources.map { source in
                 Rule(

@@ -53,7 +53,7 @@ struct Resolver {
 
     // MARK: Masquerade
 
-    private mutating func resolve(_ layered: EffectivePolicy.Layered<Masquerade>) -> [ResolvedMasquerade] {
+    private mutating func resolve(_ layered: EffectivePolicy.Layered<Masquerade>) -> [CompiledMasquerade] {
         let entry = layered.entry
         let name = "\(layered.policy)/\(entry.name)"
         if case .named(let interface) = entry.interface, facts.interface(named: interface) == nil {
@@ -69,7 +69,7 @@ struct Resolver {
                 remedy: "write the networks in sources, or set NATFLEET_VPC_CIDRS on the instance")
             return []
         }
-        var resolved: [ResolvedMasquerade] = []
+        var resolved: [CompiledMasquerade] = []
         var lacking: [String] = []
         for family in entry.families ?? IPFamily.allCases {
             switch resolve(entry, name: name, in: family) {
@@ -100,7 +100,7 @@ struct Resolver {
 
     private mutating func resolve(
         _ entry: Masquerade, name: String, in family: IPFamily
-    ) -> Result<ResolvedMasquerade, Lack> {
+    ) -> Result<CompiledMasquerade, Lack> {
         let networks: [CIDR]
         switch entry.sources {
         case .any: networks = [.everything(family)]
@@ -130,7 +130,7 @@ struct Resolver {
             say("\(name): sources vpc are \(networks.map(\.description).joined(separator: ", "))")
         }
         return .success(
-            ResolvedMasquerade(
+            CompiledMasquerade(
                 label: "natfleet:\(name)",
                 family: family,
                 interface: interface,

@@ -75,8 +75,10 @@ extension PolicyReader {
     }
 
     private mutating func spec(_ place: Place) -> PolicySpec? {
-        let known = ["priority", "selector", "forwarding", "masquerade", "dnat", "guard", "conntrack"]
-        let notYet = ["probes", "tests", "rollout"]
+        let known = [
+            "priority", "selector", "forwarding", "masquerade", "dnat", "guard", "conntrack", "probes", "rollout",
+        ]
+        let notYet = ["tests"]
         guard let fields = fields(place, known: known, notYet: notYet) else { return nil }
         let priority = fields["priority"].map { integer($0, in: 0...10_000) ?? 100 } ?? 100
         let selector = required("selector", fields, example: "selector: {matchLabels: {vpc: prod}}")
@@ -91,11 +93,12 @@ extension PolicyReader {
 
         let isGuarded = fields["guard"].flatMap { truth($0) }
         let conntrack = fields["conntrack"].flatMap { self.conntrack($0) }
+        let probes = fields["probes"].flatMap { self.probes($0) }
+        let rollout = fields["rollout"].flatMap { self.rollout($0) }
         guard let selector else { return nil }
         return PolicySpec(
             priority: priority, selector: selector, forwarding: forwarding, masquerade: masquerade ?? [],
-            dnat: forwards.map(\.value.forward), guard: isGuarded,
-            conntrack: conntrack)
+            dnat: forwards.map(\.value.forward), guard: isGuarded, conntrack: conntrack, probes: probes, rollout: rollout)
     }
 
     private mutating func selector(_ place: Place) -> Selector? {

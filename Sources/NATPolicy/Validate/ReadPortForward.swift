@@ -33,15 +33,19 @@ extension PolicyReader {
                     : "takes port 22, which is SSH to this instance, in \(port)",
                 at: portPlace, remedy: "choose another port, or add allowSSH: true if SSH may end at the target")
         }
-        if let drain = fields["drain"], truth(drain) == true {
-            refuse("'drain: true' is not supported yet", at: drain, remedy: "write drain: false, or remove the key")
+        let drain = fields["drain"].flatMap { truth($0) }
+        if let place = fields["drain"], drain == true, transport == .udp {
+            refuse(
+                "drains connections, which UDP has none of", at: place,
+                remedy: "remove drain: flows of a changed UDP forward always end")
         }
         let masquerade = truth(fields["masquerade"], default: false)
         let hairpin = truth(fields["hairpin"], default: false)
         guard let name, let transport, let portPlace, let port, let to, let destination else { return nil }
         let forward = PortForward(
             name: name, protocol: transport, destination: destination, port: port, to: to, sources: sources,
-            masquerade: masquerade, hairpin: hairpin, allowSSH: allowsSSH)
+            masquerade: masquerade, hairpin: hairpin, allowSSH: allowsSSH,
+            drain: drain == true ? true : nil)
         return Placed(value: ReadForward(forward: forward, port: portPlace), place: place)
     }
 

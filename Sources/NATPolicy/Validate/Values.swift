@@ -127,7 +127,7 @@ extension PolicyReader {
     }
 
     /// An IPv4 address written as IPv6 never occurs in a packet, so a rule with it would match nothing.
-    private mutating func isPlainlyOneFamily(
+    mutating func isPlainlyOneFamily(
         _ address: IPAddress, _ place: Place, instead: (IPAddress) -> String
     ) -> Bool {
         guard let ipv4 = address.mappedIPv4 else { return true }

@@ -7,3 +7,9 @@ void natfleet_glibc_compat(void);
 
 /// memfd_create(2), which Swift's Glibc module does not show: an empty file in memory, closed on exec; -1 and errno.
 int natfleet_memory_file(void);
+
+/// unshare(CLONE_NEWNET): a new network namespace for the calling thread alone; -1 and errno.
+int natfleet_new_network(void);
+
+/// setns(2) of the calling thread to the network namespace of an open /proc/…/ns/net; -1 and errno.
+int natfleet_enter_network(int descriptor);

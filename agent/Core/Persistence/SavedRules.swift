@@ -24,18 +24,26 @@ package struct SavedRules: Hashable, Sendable {
         }
     }
 
-    /// Whether it holds the same rules as `other`, those of others included: counters, dates and comments are not
-    /// looked at.
+    /// Whether it holds the same rules as `other`, those of others included: counters, dates, comments and the order of
+    /// tables (with legacy, that in which they came into being) are not looked at.
     package func isSame(as other: SavedRules) -> Bool { essence == other.essence }
 
-    private var essence: [Substring] {
-        text.split(separator: "\n").compactMap { line in
-            if line.hasPrefix("#") { return nil }
-            guard line.hasPrefix(":") || line.hasPrefix("[") else { return line }
-            // `:INPUT ACCEPT [12:3456]`, `[12:3456] -A …`
-            if line.hasPrefix("["), let end = line.firstIndex(of: " ") { return line[line.index(after: end)...] }
-            return line.lastIndex(of: "[").map { line[..<$0] } ?? line
+    /// Lines by table.
+    private var essence: [Substring: [Substring]] {
+        var table: Substring = ""
+        var lines: [Substring: [Substring]] = [:]
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+            if line.hasPrefix("*") { table = line }
+            lines[table, default: []].append(withoutCounters(line))
         }
+        return lines
+    }
+
+    /// `:INPUT ACCEPT [12:3456]`, `[12:3456] -A …`
+    private func withoutCounters(_ line: Substring) -> Substring {
+        if line.hasPrefix("["), let end = line.firstIndex(of: " ") { return line[line.index(after: end)...] }
+        if line.hasPrefix(":"), let start = line.lastIndex(of: "[") { return line[..<start] }
+        return line
     }
 
     /// Without natfleet's chains and what enters them.

@@ -39,7 +39,7 @@ extension Reconciler {
         let sweep = FlowSweep(from: before, to: after, facts: facts, draining: Set(draining))
         var ended = 0
         do throws(KernelError) {
-            for family in IPFamily.allCases { ended += try flows.sweep(family) { sweep.fault(of: $0) != nil } }
+            for family in IPFamily.allCases { ended += try machinery.flows.sweep(family) { sweep.fault(of: $0) != nil } }
         } catch {
             throw TrialFailure(.failed, error.description)
         }

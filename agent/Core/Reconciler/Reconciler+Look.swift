@@ -15,9 +15,15 @@ extension Reconciler {
         loadOnce()
         if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
         guard let applied else { return report() }
-        if look == .glance, isSettled() { return report() }
+        if look == .glance, isSettled() {
+            await probeIfDue(applied.desired) { () throws(TrialFailure) in
+                try compiling(applied.desired, settled?.facts ?? applied.facts)
+            }
+            return report()
+        }
         do throws(TrialFailure) {
-            try await keep(applied, look)
+            let compiled = try await keep(applied, look)
+            await probeIfDue(applied.desired) { compiled }
         } catch {
             let kind: ConditionKind = error.result == .failed ? .applyFailed : .factsLost
             let condition = Condition(kind, error.reason)
@@ -57,7 +63,7 @@ extension Reconciler {
         return settled.sysctls.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
     }
 
-    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) {
+    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy {
         var lost: [String] = []
         var facts = settled?.facts ?? applied.facts
         if look == .everything || settled == nil {
@@ -73,8 +79,9 @@ extension Reconciler {
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
         var differences: [String] = []
+        let prepared: PreparedChange
         do throws(ChangeFailure) {
-            let prepared = try await change.prepare(Target(compiled))
+            prepared = try await change.prepare(Target(compiled))
             let done = try await change.perform(prepared)
             differences = done.differences
             settled = Settled(done, facts)
@@ -94,7 +101,12 @@ extension Reconciler {
         troubles[.drift] = drift.conditions(clock())
         noteHost(compiled, lost: lost, conflict: facts.backEndConflict(with: compiled.ruleset))
         self.applied?.facts = facts
-        if isLocalChange || !isPersisted || !differences.isEmpty { persist(compiled) }
+        if isLocalChange || !differences.isEmpty { (probePlan, probedAt) = (nil, -.infinity) }
+        let conntrack = size(applied.desired.policy)
+        if isLocalChange || !isPersisted || look == .everything {
+            await persist(compiled, prepared.target.rules, conntrack, isNew: isLocalChange || !isPersisted)
+        }
+        return compiled
     }
 
     /// Shows what of the host keeps the policy from being whole.
@@ -107,23 +119,6 @@ extension Reconciler {
             found.append(Condition(.familyHeldBack, message))
         }
         troubles[.host] = found
-    }
-
-    /// What was confirmed is written down, and the way back to what was before is forgotten.
-    func persist(_ compiled: CompiledPolicy) {
-        guard let applied else { return }
-        do throws(StateFileError) {
-            try files.write(.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8))
-            try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
-            try files.save(applied, .applied)
-            try files.remove(.trial)
-            if refusal == nil { try files.remove(.refusal) }
-            isPersisted = true
-        } catch {
-            if isPersisted { log.error("not persisted", metadata: ["reason": "\(error.description)"]) }
-            isPersisted = false
-        }
-        troubles[.disk] = isPersisted ? nil : [Condition(.notPersisted, "the state folder cannot be written")]
     }
 
     /// A failure is tried again after a pause; what was refused or reverted, when the host is another one.

@@ -66,6 +66,7 @@ extension Reconciler {
         defer { spelling = change.spelling }
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
+            self.attempt?.clients = translatedClients()
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
         }
@@ -97,8 +98,11 @@ extension Reconciler {
     /// - Returns: what the controller has to confirm.
     private func prove() async throws(TrialFailure) -> Outcome {
         guard let attempt else { throw .missing }
+        let sizing = size(attempt.desired.policy)
+        self.attempt?.conntrack = sizing
         let ended = try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
         if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
+        try await probeTrial(attempt)
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
             at: Date())
@@ -107,11 +111,13 @@ extension Reconciler {
     private func persistAttempt() async {
         guard let attempt else { return }
         self.attempt = nil
+        probePlan = nil
+        troubles[.probe] = conditions(of: findings)
         applied = AppliedState(desired: attempt.desired, facts: attempt.facts)
         refusal = nil
         pause = (1, 0)
         noteHost(attempt.compiled, lost: [])
-        persist(attempt.compiled)
+        await persist(attempt.compiled, attempt.change?.target.rules ?? [:], attempt.conntrack)
         log.notice("applied and confirmed", metadata: ["hash": "\(attempt.desired.hash)"])
     }
 
@@ -121,6 +127,7 @@ extension Reconciler {
         let leftovers = await Change(kernel: kernel, files: files).goBack(to: before)
         if !leftovers.isEmpty { return getStuck(failure, leftovers) }
         endFlows(ofTrial: attempt.compiled)
+        if let applied { _ = size(applied.desired.policy) }
         forgetTrial()
         _ = remember(attempt.desired, attempt.facts, failure)
         return (.succeeded, conclude(failure))

@@ -35,11 +35,14 @@ package actor Reconciler {
         var facts: HostFacts
         var compiled: CompiledPolicy
         var change: PreparedChange?
+        /// Who is served before the change.
+        var clients: Set<IPAddress> = []
+        var conntrack: ConntrackSize?
     }
 
-    let kernel: any Kernel
-    let flows: any FlowTable
-    let files: any StateFiles
+    let machinery: Machinery
+    var kernel: any Kernel { machinery.kernel }
+    var files: any StateFiles { machinery.files }
     let log: Logger
     /// Seconds of a clock that never goes back.
     let clock: @Sendable () -> Double
@@ -56,6 +59,10 @@ package actor Reconciler {
     var spelling = Spelling()
     var settled: Settled?
     var drift = DriftHistory()
+    /// What clients met when they were asked last, and with which packets that was.
+    var findings: [ProbeFinding] = []
+    var probePlan: ProbePlan?
+    var probedAt = -Double.infinity
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
     var status: InstanceStatus
@@ -64,16 +71,15 @@ package actor Reconciler {
         case refusal
         case host
         case drift
+        case probe
+        case size
         case disk
     }
 
     package init(
-        kernel: any Kernel, flows: any FlowTable, files: any StateFiles, log: Logger,
-        clock: @escaping @Sendable () -> Double
+        _ machinery: Machinery, log: Logger, clock: @escaping @Sendable () -> Double
     ) {
-        self.kernel = kernel
-        self.flows = flows
-        self.files = files
+        self.machinery = machinery
         self.log = log
         self.clock = clock
         self.status = InstanceStatus(phase: .idle, agentVersion: NatfleetVersion.current)

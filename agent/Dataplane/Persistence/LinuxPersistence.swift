@@ -14,11 +14,16 @@ package struct LinuxPersistence: Persistence {
 
     let root: Root
     let runner: CommandRunner
+    /// For the distribution's own commands, of which there are up to four.
+    let savingLimit: Duration
 
     /// - Parameter root: put before every path; empty for the machine itself.
-    package init(root: String = "", runner: CommandRunner = CommandRunner()) {
+    package init(
+        root: String = "", runner: CommandRunner = CommandRunner(), savingLimit: Duration = .seconds(30)
+    ) {
         self.root = Root(prefix: root)
         self.runner = runner
+        self.savingLimit = savingLimit
     }
 
     private var systemctl: Systemctl { Systemctl(root: root, runner: runner) }
@@ -34,7 +39,7 @@ package struct LinuxPersistence: Persistence {
         } catch {
             notes.append(error.description)
         }
-        var saver = RuleSaver(root: root, runner: runner)
+        var saver = RuleSaver(root: root, runner: runner, limit: savingLimit)
         await saver.save(RuleFile.files(of: before.method, below: root), wanted.rules)
         notes += saver.notes
         notes += await enable(before)

@@ -13,13 +13,15 @@ import Netfilter
 struct RuleSaver: Sendable {
     let root: Root
     let runner: CommandRunner
+    let limit: Duration
     private(set) var faults: [PersistenceFault] = []
     /// What went wrong on the way to a good end.
     private(set) var notes: [String] = []
 
-    init(root: Root, runner: CommandRunner) {
+    init(root: Root, runner: CommandRunner, limit: Duration) {
         self.root = root
         self.runner = runner
+        self.limit = limit
     }
 
     mutating func save(_ files: [RuleFile], _ wanted: [IPFamily: OwnedState]) async {
@@ -37,7 +39,8 @@ struct RuleSaver: Sendable {
             var stillWrong: [RuleFile] = []
             for file in wrong {
                 guard let fault = await saveFault(file, wanted[file.family] ?? .none) else { continue }
-                troubles[file.family, default: []].append("\(file.path) \(fault)")
+                let trouble = "\(file.path) \(fault)"
+                if troubles[file.family]?.last != trouble { troubles[file.family, default: []].append(trouble) }
                 stillWrong.append(file)
             }
             wrong = stillWrong
@@ -57,8 +60,8 @@ struct RuleSaver: Sendable {
             try root.sync(file.path)
             try keepLastKnownGood(file)
             if !troubles.isEmpty {
-                let remedied = isRight ? "" : "; wrote \(file.path) without it"
-                notes.append("\(file.family.label): \(troubles.joined(separator: "; "))\(remedied)")
+                let remedied = isRight ? [] : ["wrote it from \(file.family.program("-save"))"]
+                notes.append("\(file.family.label): \((troubles + remedied).joined(separator: "; "))")
             }
         } catch {
             faults.append(
@@ -68,7 +71,7 @@ struct RuleSaver: Sendable {
 
     private func trouble(_ command: RuleFile.Command) async -> String? {
         do throws(KernelError) {
-            return try await runner.result(command.program, command.arguments).failure
+            return try await runner.result(command.program, command.arguments, within: limit).failure
         } catch {
             return error.description
         }

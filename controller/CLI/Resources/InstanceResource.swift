@@ -68,6 +68,7 @@ extension Instance: Resource {
             text.field("Last outcome", "\(lastOutcome.result.rawValue) \(moment(lastOutcome.at, now))")
             text.field("Outcome detail", lastOutcome.detail.isEmpty ? "<none>" : lastOutcome.detail)
         }
+        if let persistence = status?.persistence { text.field("Kept over reboots", "by \(persistence)") }
         if let drift = status?.drift {
             text.field("Put back", "\(drift.repairs) times, last \(moment(drift.lastAt, now)): \(drift.lastDifference)")
         }

@@ -98,7 +98,7 @@ private func userData(controller: String, caHash: String, secret: String, instan
               #NATFLEET_VPC_CIDRS=10.0.0.0/16
         runcmd:
           - [systemctl, daemon-reload]
-          - [systemctl, enable, --now, natfleet-restore.service, natfleet-agent.service]
+          - [systemctl, enable, --now, natfleet-forwarding.service, natfleet-agent.service]
 
         """
 }

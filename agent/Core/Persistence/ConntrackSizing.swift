@@ -8,7 +8,7 @@ package import NATPolicy
 ///
 /// Never a reason for a change to fail: only the first network namespace may set the size, so a container keeps what it
 /// has. The value found is on disk before the first write and goes back when no policy is left.
-package struct ConntrackTable: Sendable {
+package struct ConntrackSizing: Sendable {
     /// Fewer than these in a container are worth a condition even where the policy asks for no number.
     static let modest = 65_536
 
@@ -27,6 +27,11 @@ package struct ConntrackTable: Sendable {
         /// To be kept over reboots; nil where natfleet set none.
         package var size: ConntrackSize?
         package var condition: Condition?
+
+        package init(size: ConntrackSize? = nil, condition: Condition? = nil) {
+            self.size = size
+            self.condition = condition
+        }
     }
 
     /// Changes nothing where the size is right. Belongs after the rules: they bring the module, and with it the keys.

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import FleetAPI
+import FleetModel
+import NATPolicy
+import NetAddress
+import Netfilter
+import Synchronization
+import TestSupport
+import Testing
+
+/// The machine boots and the restore of the rules fails: it does not forward untranslated, and heals when the agent runs.
+struct WorstDayTests {
+    private let host: FakeHost
+    private let asApplied: [String]
+
+    init() async throws {
+        host = try FakeHost()
+        _ = await host.start().apply(try FakeHost.desired())
+        asApplied = host.state
+        #expect(host.leaks.isEmpty)
+    }
+
+    /// Tables are empty, or hold what the distribution restored; sysctls are the kernel's.
+    private func reboot(restored: [IPFamily: String] = [:], isForwarding: Bool = false) throws {
+        let fresh = try FakeHost()
+        for (family, text) in restored {
+            try fresh.change { machine in try machine.tables[family]?.restore(text) }
+        }
+        let machine = fresh.kernel.machine.withLock { $0 }
+        host.change { $0 = machine }
+        guard isForwarding else { return }
+        host.change { machine in
+            for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] { machine.sysctls[key] = "1" }
+        }
+    }
+
+    private var isForwarding: [Bool] {
+        ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map { host.sysctl($0) != "0" }
+    }
+
+    /// The distribution restored nothing: its file was broken, or its binary missing.
+    @Test func ownRulesComeBackWithoutTheDistribution() async throws {
+        try reboot()
+        #expect(await host.start().restore())
+        #expect(host.state == asApplied && host.leaks.isEmpty)
+    }
+
+    /// It restored an old file, or that of one family only.
+    @Test func whatTheDistributionRestoredIsMended() async throws {
+        let old = host.rules(.ipv4).replacing("10.0.1.80", with: "10.0.1.99")
+        try reboot(restored: [.ipv4: old])
+        #expect(host.rules(.ipv4).contains("10.0.1.99"))
+        #expect(await host.start().restore())
+        #expect(host.state == asApplied && host.leaks.isEmpty)
+    }
+
+    /// No rule can be loaded at all: the machine does not forward, and is well again once it can.
+    @Test(arguments: [Faults.Operation.restore, .rehearse, .observe])
+    func withoutRulesItDoesNotForward(_ broken: Faults.Operation) async throws {
+        try reboot()
+        host.faults.fail(broken)
+        #expect(await host.start().restore() == false)
+        #expect(isForwarding == [false, false] && host.leaks.isEmpty)
+
+        let agent = host.start()
+        let report = await agent.reconcile()
+        #expect(report.status.conditions.map(\.code) == ["apply-failed"])
+        #expect(report.status.conditions.first?.message.isEmpty == false)
+        #expect(isForwarding == [false, false])
+        host.faults.fail()
+        #expect(await agent.reconcile().status.conditions.allSatisfy { $0.code == "drift-repaired" })
+        #expect(host.state == asApplied && host.leaks.isEmpty)
+    }
+
+    /// Somebody's sysctl file forwards before any rule is there.
+    @Test func theGateClosesWhatOthersOpened() async throws {
+        try reboot(isForwarding: true)
+        host.faults.fail(.restore)
+        #expect(await host.start().restore() == false)
+        let gate = ForwardingGate(kernel: host.kernel)
+        let policy = try FakeHost.desired().policy
+        #expect(
+            gate.close(for: policy) == [
+                "net.ipv4.ip_forward was 1 without natfleet's rules and is 0 now",
+                "net.ipv6.conf.all.forwarding was 1 without natfleet's rules and is 0 now",
+            ])
+        #expect(isForwarding == [false, false] && gate.close(for: policy).isEmpty)
+        host.faults.fail()
+        #expect(await host.start().reconcile().status.conditions.allSatisfy { $0.code == "drift-repaired" })
+        #expect(host.state == asApplied)
+    }
+
+    @Test func theGateLeavesFamiliesAloneThatThePolicyDoesNotForward() throws {
+        try reboot(isForwarding: true)
+        var policy = try FakeHost.desired().policy
+        policy.forwarding.ipv6 = false
+        #expect(ForwardingGate(kernel: host.kernel).close(for: policy).count == 1)
+        #expect(isForwarding == [false, true])
+        host.faults.fail(.setSysctl)
+        policy.forwarding.ipv6 = true
+        let failures = ForwardingGate(kernel: host.kernel).close(for: policy)
+        #expect(failures.count == 1 && failures[0].contains("stays as it is"))
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import AgentCore
+import AgentNetlink
+import Foundation
+import NetAddress
+import TestSupport
+import Testing
+
+/// What the kernel announces, and the generation of the ruleset.
+@Suite(.enabled("needs root, iptables, conntrack and namespaces") { await Netns.canRun() })
+struct EventsSerialTests {
+    @Test func generationGrowsWithChangesAndOnlyThen() async throws {
+        try await Netns.with { net in
+            func generation() async throws -> UInt32? { try await net.inside("router") { rulesetGeneration() } }
+            var last = try #require(try await generation())
+            for quiet in [
+                "iptables-nft-save; ip6tables-nft-save; iptables-nft -t nat -L -n; iptables-nft -C FORWARD -j DROP || true",
+                "iptables-legacy -t nat -A POSTROUTING -j MASQUERADE; iptables-legacy -t nat -F",
+                "ip address add 10.9.9.9/32 dev lo; sysctl -qw net.ipv4.ip_forward=1",
+                "unshare --net iptables-nft -A INPUT -j ACCEPT",
+            ] {
+                try await net.run("router", quiet)
+                #expect(try await generation() == last, "\(quiet)")
+            }
+            for change in [
+                "iptables-nft -A INPUT -j ACCEPT", "iptables-nft -D INPUT -j ACCEPT", "ip6tables-nft -t nat -N OTHER",
+                "printf \"*nat\\n:X - [0:0]\\nCOMMIT\\n\" | iptables-nft-restore --noflush", "iptables-nft -F FORWARD",
+            ] {
+                try await net.run("router", change)
+                let now = try #require(try await generation())
+                #expect(now != last, "\(change)")
+                last = now
+            }
+        }
+    }
+
+    @Test func whatChangesIsTold() async throws {
+        try await Netns.with { net in
+            let stream = try await net.inside("router") { try networkEvents() }
+            let log = EventLog()
+            let reader = Task { for await event in stream { await log.add(event) } }
+            for (change, expected) in [
+                ("true", []),
+                ("iptables-nft-save; iptables-nft -L -n; ip route", []),
+                ("iptables-nft -A INPUT -j ACCEPT", [.ruleset]),
+                ("ip6tables-nft -t nat -N OTHER", [.ruleset]),
+                ("ip address add 10.9.9.9/32 dev eth0", [.network]),
+                (
+                    "ip address add 2001:db8:9::9/64 dev eth0 nodad valid_lft 990 preferred_lft 890 noprefixroute",
+                    [.network]
+                ),
+                // As a router advertisement does.
+                ("ip address change 2001:db8:9::9/64 dev eth0 nodad valid_lft 900 preferred_lft 800 noprefixroute", []),
+                (
+                    "ip address change 2001:db8:9::9/64 dev eth0 nodad valid_lft 900 preferred_lft 0 noprefixroute",
+                    [.network]
+                ),
+                ("ip address del 2001:db8:9::9/64 dev eth0", [.network]),
+                ("ip route add 192.0.2.0/24 via 198.51.100.7", [.network]),
+                ("ip -6 route add 2001:db8:77::/64 via 2001:db8:2::7", [.network]),
+                ("ip link add veth7 type veth peer name veth8", [.network]),
+                ("iptables-nft -D INPUT -j ACCEPT; ip link del veth7", [.ruleset, .network]),
+            ] as [(String, Set<NetworkEvent>)] {
+                try await net.run("router", change)
+                let told = try await log.take(atLeast: expected)
+                #expect(told == expected, "\(change)")
+            }
+            reader.cancel()
+            await reader.value
+        }
+    }
+
+    /// Ten thousand rules are one event, since the kernel keeps the rest to itself.
+    @Test func aBurstIsOneEvent() async throws {
+        try await Netns.with { net in
+            let stream = try await net.inside("router") { try networkEvents() }
+            let log = EventLog()
+            let reader = Task { for await event in stream { await log.add(event) } }
+            try await net.run(
+                "router",
+                "(echo \"*filter\"; for port in {10000..19999}; do echo \"-A INPUT -p tcp --dport $port -j ACCEPT\"; done; "
+                    + "echo COMMIT) | iptables-nft-restore --noflush")
+            #expect(try await log.take(atLeast: [.ruleset]) == [.ruleset])
+            // More than the socket can hold, so some may be lost.
+            try await net.run(
+                "router",
+                "(for number in {1..2000}; do echo \"route add 192.0.2.$((number % 250))/32 dev lo metric $number\"; done) "
+                    + "| ip -batch -")
+            let told = try await log.take(atLeast: [.network])
+            #expect(told.subtracting([.lost]) == [.network])
+            #expect(await log.count < 40)
+            reader.cancel()
+            await reader.value
+        }
+    }
+
+    /// Whoever stops reading ends the thread and its sockets.
+    @Test func nothingIsLeftBehind() async throws {
+        try await Netns.with { net in
+            let before = openFiles()
+            let streams = try await net.inside("router") { try (0..<5).map { _ in try networkEvents() } }
+            #expect(openFiles() >= before + 20)
+            let readers = streams.map { stream in Task { for await _ in stream {} } }
+            for reader in readers { reader.cancel() }
+            for reader in readers { await reader.value }
+            for _ in 0..<100 where openFiles() > before { try await Task.sleep(for: .milliseconds(20)) }
+            #expect(openFiles() == before)
+        }
+    }
+}
+
+/// Sockets and files of this process.
+private func openFiles() -> Int {
+    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0
+}
+
+private actor EventLog {
+    private var events: Set<NetworkEvent> = []
+    private(set) var count = 0
+
+    func add(_ event: NetworkEvent) {
+        events.insert(event)
+        count += 1
+    }
+
+    /// Waits for `expected`, then for what else may come, since a burst is told a fifth of a second after it began.
+    func take(atLeast expected: Set<NetworkEvent>) async throws -> Set<NetworkEvent> {
+        for _ in 0..<100 where !events.isSuperset(of: expected) { try await Task.sleep(for: .milliseconds(20)) }
+        try await Task.sleep(for: .milliseconds(300))
+        defer { events = [] }
+        return events
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NATPolicy
+import NetAddress
+
+/// For the worst day of this field: the rules could not be put back at boot, and somebody's sysctl file has turned
+/// forwarding on already. Better no NAT than private sources on the internet.
+package struct ForwardingGate: Sendable {
+    let kernel: any Kernel
+
+    package init(kernel: any Kernel) { self.kernel = kernel }
+
+    /// Turns forwarding off in the families that `policy` forwards; others were never natfleet's. The next change that
+    /// verifies its rules turns it on again.
+    /// - Returns: what was done and what could not be, as sentences; empty where nothing forwarded.
+    package func close(for policy: EffectivePolicy) -> [String] {
+        IPFamily.allCases.filter { policy.forwarding[$0] }.compactMap { family in
+            let key = forwardingKey(family)
+            do throws(KernelError) {
+                guard let now = try kernel.sysctl(key), now != "0" else { return nil }
+                try kernel.setSysctl(key, "0")
+                return "\(key) was \(now) without natfleet's rules and is 0 now"
+            } catch {
+                return "\(key) stays as it is, without natfleet's rules: \(error)"
+            }
+        }
+    }
+
+    private func forwardingKey(_ family: IPFamily) -> String {
+        switch family {
+        case .ipv4: "net.ipv4.ip_forward"
+        case .ipv6: "net.ipv6.conf.all.forwarding"
+        }
+    }
+}

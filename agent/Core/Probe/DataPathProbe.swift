@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+/// Sends packets as a private client would and tells what became of them.
+package protocol DataPathProbe: Sendable {
+    /// Takes milliseconds where all is well, and at most some ten seconds where targets are silent or a culprit is
+    /// looked for. Runs one after the other, in the order of the calls. A plan for other clients than the last one's
+    /// reconfigures.
+    func run(_ plan: ProbePlan) async -> [ProbeFinding]
+    /// Takes the client away. `run` brings it back.
+    func stop() async
+}
+
+/// The probe's own interface on this host: not a fact that rules depend on.
+package enum ProbeInterface {
+    package static let name = "natfleet-probe"
+}
+
+/// Runs one of the distribution's programs, found by its name: arguments, input; standard output.
+package typealias ProgramRunner =
+    @Sendable (_ program: String, _ arguments: [String], _ input: String) async throws(KernelError) -> String
+
+/// The flow whose first packet had exactly this tuple; nil where there is none.
+package typealias FlowLookup = @Sendable (_ original: FlowTuple) throws(KernelError) -> TrackedFlow?

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import Logging
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// What was confirmed survives a reboot.
+extension Reconciler {
+    /// - Parameters:
+    ///   - rules: as this host spells them.
+    ///   - isNew: false to look only whether the disk still says so, and save again where it does not.
+    func persist(
+        _ compiled: CompiledPolicy, _ rules: [IPFamily: OwnedState], _ conntrack: ConntrackSize?, isNew: Bool = true
+    ) async {
+        var found: [Condition] = []
+        if isNew { found += keepOwnFiles(compiled) }
+        isPersisted = found.isEmpty
+        if let persistence = machinery.persistence {
+            let wanted = PersistentState(
+                rules: rules, sysctls: compiled.sysctls, found: (try? files.load([String: String].self, .sysctls)) ?? [:],
+                conntrack: conntrack)
+            var report = isNew ? await persistence.save(wanted) : await persistence.check(wanted)
+            if !isNew, !report.isPersisted { report = await persistence.save(wanted) }
+            if status.persistence != report.method.description {
+                status.persistence = report.method.description
+                log.notice("rules are kept over reboots", metadata: ["by": "\(report.method)"])
+            }
+            for note in report.notes { log.info("\(note)") }
+            found += report.conditions
+            isPersisted = isPersisted && report.isPersisted
+        }
+        if !isPersisted, troubles[.disk] != found {
+            log.error("not persisted", metadata: ["reason": "\(found.map(\.message).joined(separator: "; "))"])
+        }
+        troubles[.disk] = found
+    }
+
+    /// natfleet's own record, from which it starts without a controller; with it the way back is forgotten.
+    private func keepOwnFiles(_ compiled: CompiledPolicy) -> [Condition] {
+        guard let applied else { return [] }
+        do throws(StateFileError) {
+            try files.write(.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8))
+            try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
+            try files.save(applied, .applied)
+            try files.remove(.trial)
+            if refusal == nil { try files.remove(.refusal) }
+            return []
+        } catch {
+            return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
+        }
+    }
+
+    /// Sizes connection tracking; what it says is a condition, never a reason to stop.
+    func size(_ policy: EffectivePolicy) -> ConntrackSize? {
+        let result = ConntrackSizing(kernel: kernel, files: files, memoryKiB: machinery.memoryKiB).apply(policy)
+        troubles[.size] = result.condition.map { [$0] }
+        return result.size
+    }
+}
