@@ -146,7 +146,9 @@ extension FleetLab {
         misses=0
         while :; do
             echo beat >&3
-            if IFS= read -r -t 5 answer <&3; then
+            # dd takes what one read gives, which for UDP is the whole datagram.
+            answer=$(timeout 5 dd bs=65536 count=1 status=none <&3)
+            if [[ $answer ]]; then
                 misses=0
                 if [[ $1 == udp ]]; then
                     seen=${answer#*saw }
