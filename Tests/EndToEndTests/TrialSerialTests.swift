@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import Foundation
+import TestSupport
+import Testing
+
+/// Bad changes that undo themselves.
+@Suite(.enabled("needs root and namespaces") { await FleetLab.isAvailable })
+struct TrialSerialTests {
+    /// Shorter than the default, to keep the tests short.
+    private static let limit = 10
+
+    /// A masquerade with nothing wrong about it but what `entry` says.
+    private static func egress(_ entry: String, families: String = "") -> String {
+        """
+        apiVersion: natfleet/v1
+        kind: NATPolicy
+        metadata: {name: egress}
+        spec:
+          selector: {matchLabels: {vpc: demo}}
+          forwarding: {ipv4: true, ipv6: true}
+          masquerade:
+            - {name: egress, \(entry)}
+          rollout: {confirmTimeout: \(limit)s}
+        ---
+
+        """
+    }
+
+    private static let good = #"sources: [10.0.0.0/16, "2001:db8:0:100::/56"]"#
+
+    /// What blackholes clients only: the instance itself goes on reaching its controller.
+    struct Blackhole: Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        var instance = "nat-a"
+        var client = "client-a"
+        /// Shell on the instance, before the change.
+        var fault = ""
+        var entry: String
+
+        static let all = [
+            Blackhole(
+                testDescription: "the networks of another VPC",
+                entry: #"sources: [10.1.0.0/16, "2001:db8:1::/56"]"#),
+            Blackhole(
+                testDescription: "a foreign DROP before everything of natfleet's",
+                fault: """
+                    for program in iptables ip6tables; do
+                        $program -t mangle -A FORWARD -m comment --comment foreign -j DROP
+                    done
+                    """,
+                entry: #"randomFully: false, sources: [10.0.0.0/16, "2001:db8:0:100::/56"]"#),
+            Blackhole(
+                testDescription: "the inside interface", instance: "nat-c", client: "client-c",
+                entry: #"interface: eth1, sources: [10.0.0.0/16, "2001:db8:0:100::/56"]"#),
+        ]
+    }
+
+    @Test(arguments: Blackhole.all, BackEnd.allCases)
+    func whatBlackholesClientsIsTakenBack(hole: Blackhole, backEnd: BackEnd) async throws {
+        try await FleetLab.run { lab in
+            let instance = hole.instance
+            try await lab.use(backEnd, on: instance)
+            let controller = try await lab.startController()
+            let agent = try await lab.startAgent(instance)
+            try await lab.apply(Self.egress(Self.good))
+            try await lab.converged(instance)
+            if !hole.fault.isEmpty { try await lab.shell(instance, hole.fault) }
+            let before = try await lab.machine(instance)
+
+            let start = ContinuousClock.now
+            try await lab.apply(Self.egress(hole.entry))
+            try await lab.reverted(instance, within: Double(Self.limit) + 20)
+            #expect(ContinuousClock.now - start < .seconds(Self.limit + 15))
+            expectSame(before, try await lab.machine(instance), hole.testDescription)
+            let reason = try #require(try await lab.instance(instance)?.lastOutcome?.detail)
+            #expect(reason.contains("clients"), "\(reason)")
+
+            if hole.fault.isEmpty {
+                for address in ["198.51.100.7", "2001:db8:ffff::7"] {
+                    let answer = try await lab.ask(hole.client, "tcp", address, 80)
+                    #expect(answer.hasPrefix("internet saw "), "\(address): \(answer)")
+                }
+            }
+            #expect(try await lab.leaks(instance) == "ipv4=0 ipv6=0")
+            // It is not tried again by itself, nor by an agent that starts anew.
+            let tried = agent.output.ranges(of: "result=reverted").count
+            await agent.end()
+            let again = try lab.runAgent(instance)
+            try await Task.sleep(for: .seconds(12))
+            #expect(tried == 1 && !again.output.contains("reverted"), "\(agent.output)\(again.output)")
+            expectSame(before, try await lab.machine(instance), hole.testDescription)
+            #expect(controller.isRunning)
+        }
+    }
+
+    /// Cuts the instance off from its controller as soon as rules of the policy `web` are there. Says when.
+    private static let cutter = """
+        until iptables-save -t nat | grep -q natfleet:web; do sleep 0.02; done
+        iptables -I OUTPUT -d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cutter -j DROP
+        echo cut
+        while iptables-save -t nat | grep -q natfleet:web; do sleep 0.02; done
+        echo gone
+        sleep infinity
+        """
+
+    @Test(arguments: BackEnd.allCases)
+    func aChangeAfterWhichTheControllerIsOutOfReachIsTakenBack(backEnd: BackEnd) async throws {
+        try await FleetLab.run { lab in
+            try await lab.use(backEnd, on: "nat-a")
+            let controller = try await lab.startController()
+            let agent = try await lab.startAgent("nat-a")
+            try await lab.apply(Self.egress(Self.good))
+            try await lab.converged("nat-a")
+            let before = try await lab.machine("nat-a")
+            let cutter = try lab.daemon("nat-a", ["bash", "-c", Self.cutter])
+
+            try await lab.apply(Policies.portMapping("nat-a", subnet: 1).replacing("web-nat-a", with: "web"))
+            try await eventually(within: 20, "the rules go in: \(agent.output)") { cutter.output.contains("cut") }
+            let cut = ContinuousClock.now
+            try await eventually(within: Double(Self.limit) + 20, "they are taken back: \(agent.output)") {
+                cutter.output.contains("gone")
+            }
+            #expect(ContinuousClock.now - cut < .seconds(Self.limit + 5))
+            // The controller knows of nothing yet, and clients never noticed.
+            #expect(try await lab.instance("nat-a")?.lastOutcome?.result != .reverted)
+            for address in ["198.51.100.7", "2001:db8:ffff::7"] {
+                let answer = try await lab.ask("client-a", "tcp", address, 80)
+                #expect(answer.hasPrefix("internet saw "), "\(address): \(answer)")
+            }
+
+            try await lab.shell(
+                "nat-a", "iptables -D OUTPUT -d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cutter -j DROP")
+            try await lab.reverted("nat-a", within: 90)
+            let reason = try #require(try await lab.instance("nat-a")?.lastOutcome?.detail)
+            #expect(reason.contains("could not be reached"), "\(reason)")
+            expectSame(before, try await lab.machine("nat-a"))
+            #expect(try await lab.leaks("nat-a") == "ipv4=0 ipv6=0")
+            #expect(agent.isRunning && controller.isRunning)
+        }
+    }
+}
+
+extension FleetLab {
+    /// Waits until an instance says that it took back what it was last asked for.
+    fileprivate func reverted(_ id: String, within seconds: Double) async throws {
+        var last: Instance?
+        try await eventually(within: seconds, "\(id) reverts: \(String(describing: last))") {
+            last = try await instance(id)
+            return last?.lastOutcome?.hash == last?.desiredHash && last?.lastOutcome?.result == .reverted
+        }
+        let reverted = try #require(last)
+        #expect(reverted.status?.phase == .reverted && reverted.health == .degraded)
+        #expect(reverted.status?.conditions.map(\.code).contains("trial-reverted") == true)
+        #expect(reverted.status?.runningHash != reverted.desiredHash)
+        let described = try await natfleet("describe", "instance", id).output
+        #expect(described.contains(reverted.lastOutcome?.detail ?? "?") && described.contains("fix: "), "\(described)")
+    }
+}
