@@ -67,6 +67,10 @@ struct TrialSerialTests {
             let agent = try await lab.startAgent(instance)
             try await lab.apply(Self.egress(Self.good))
             try await lab.converged(instance)
+            // Somebody whom a policy could cut off.
+            for address in ["198.51.100.7", "2001:db8:ffff::7"] {
+                _ = try await lab.ask(hole.client, "tcp", address, 80)
+            }
             if !hole.fault.isEmpty { try await lab.shell(instance, hole.fault) }
             let before = try await lab.machine(instance)
 

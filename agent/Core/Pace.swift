@@ -34,8 +34,8 @@ package struct LookResult: Hashable, Sendable {
 /// When to look at the kernel (DESIGN §6, *drift*). Times are seconds of one clock that never goes back.
 ///
 /// On nft a glance every 10 s costs a few reads of files, and news of the kernel are looked into at once; everything is read
-/// every 5 min. On legacy, which sends no news, rules are read every 10 s, above 1,000 rules every 60 s. A look never takes
-/// more than a twentieth of the time, and rules that somebody else fights over are put back every 30 s.
+/// every 5 min. On legacy, which sends no news, rules are read every 10 s, above 1,000 rules every 60 s. A look takes
+/// no more than a twentieth of the time, short ones at least, and rules that somebody else fights over are put back every 30 s.
 struct Pace: Hashable, Sendable {
     private var began = -Double.infinity
     private var ended = -Double.infinity
@@ -54,7 +54,7 @@ struct Pace: Hashable, Sendable {
         if now - everything >= (result.hasOtherTables && !result.isBlind ? min(whole, 20) : whole) {
             return .everything
         }
-        let gap = result.isContended ? 30 : max(0.2, (ended - began) * 20)
+        let gap = result.isContended ? 30 : min(5, max(0.2, (ended - began) * 20))
         if let news, now - ended >= gap { return news }
         let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
         return now - began >= period ? (result.isBlind ? .rules : .glance) : nil
