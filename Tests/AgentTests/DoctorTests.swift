@@ -31,7 +31,10 @@ struct DoctorTests {
     static func look(_ host: FakeHost) async -> Inspection {
         let machinery = Machinery(kernel: host.kernel, flows: host.flows, files: host.files)
         return await Inspector(machinery) { family in
-            .success(family == .ipv4 ? ["default via 10.0.0.1 dev eth0"] : ["default via fe80::1 dev eth0 proto ra metric 1024"])
+            .success([
+                family == .ipv4
+                    ? "default via 10.0.0.1 dev eth0" : "default via fe80::1 dev eth0 proto ra metric 1024"
+            ])
         }.look(now: now, agentRunning: true, whole: true)
     }
 
@@ -158,9 +161,12 @@ struct DoctorTests {
     }
 
     @Test(arguments: [
-        ("0", "default via fe80::1 dev eth0 proto ra metric 1024", true), ("0", "default via fe80::1 dev eth0", true),
-        ("2", "default via fe80::1 dev eth0 proto ra metric 1024", true), ("1", "default via fe80::1 dev eth0 proto static", true),
-        ("1", "default via fe80::1 dev eth0 proto ra metric 1024", false), ("1", "", false),
+        ("0", "default via fe80::1 dev eth0 proto ra metric 1024", true),
+        ("0", "default via fe80::1 dev eth0", true),
+        ("2", "default via fe80::1 dev eth0 proto ra metric 1024", true),
+        ("1", "default via fe80::1 dev eth0 proto static", true),
+        ("1", "default via fe80::1 dev eth0 proto ra metric 1024", false),
+        ("1", "", false),
     ])
     func routerAdvertisementsCountWhereTheRouteComesFromThem(value: String, route: String, isRight: Bool) async throws {
         var found = try await Self.healthy()
