@@ -56,6 +56,8 @@ package struct Uninstall: Sendable {
         var change = Change(kernel: kernel, files: files)
         let prepared = try await change.prepare(Target())
         _ = try await change.perform(prepared)
+        // Persistence does not say whether there was anything of ours.
+        let wasHere = prepared.before.rules.values.contains { !$0.isEmpty } || hasState
         for family in IPFamily.allCases {
             guard let rules = prepared.before.rules[family], !rules.isEmpty else { continue }
             report.removed.append("\(family.label): \(rules.summary), and the jumps into them")
@@ -70,7 +72,9 @@ package struct Uninstall: Sendable {
         if let persistence = machinery.persistence {
             let failures = await persistence.remove()
             report.failures += failures
-            if failures.isEmpty { report.removed.append("natfleet's rules, settings and unit from what boots") }
+            if failures.isEmpty, wasHere {
+                report.removed.append("from what boots: natfleet's rules in saved files, its settings, its unit")
+            }
         }
         for family in IPFamily.allCases where isForwarding(family) {
             report.left.append(
@@ -113,6 +117,8 @@ package struct Uninstall: Sendable {
     private func isForwarding(_ family: IPFamily) -> Bool {
         (try? kernel.sysctl(family.forwardingKey)).flatMap(\.self).map { $0 != "0" } ?? false
     }
+
+    private var hasState: Bool { StateFile.allCases.contains { ((try? files.read($0)).flatMap(\.self)) != nil } }
 
     private func removeFiles(_ keepIdentity: Bool, _ report: inout UninstallReport) {
         let kept: Set<StateFile> = keepIdentity ? [.identity, .enrolmentKey] : []
