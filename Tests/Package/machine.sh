@@ -114,7 +114,9 @@ halt() {
 end_all() {
     local machine
     for machine in "${!launcher_pid[@]}"; do
-        kill -KILL "${launcher_pid[$machine]}" 2>/dev/null || true
+        # The machine's first process first: it would outlive its launcher.
+        # shellcheck disable=SC2046 # none or one
+        kill -KILL $(pgrep -P "${launcher_pid[$machine]}") "${launcher_pid[$machine]}" 2>/dev/null || true
         wait "${launcher_pid[$machine]}" 2>/dev/null || true
     done
     "$lab" down "$name" >/dev/null 2>&1 || true
