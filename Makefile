@@ -4,6 +4,7 @@
 # One debug build serves test, demo and lab; one release build serves check and install.
 CONFIG ?= debug
 KEEP ?=
+PARTS ?=
 PREFIX ?= /usr
 DESTDIR ?=
 
@@ -16,7 +17,7 @@ RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker
 BIN := .build/release
 SWIFT_FILES := find Package.swift Sources controller agent Tests -name '*.swift' -print0
 SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest \
-	Tests/Package/run Tests/Bench/run deploy/debian/*.p*)
+	Tests/Package/run Tests/Package/inspect Tests/Bench/run Tests/Bench/peer Tests/Bench/*.sh deploy/debian/*.p*)
 PACKAGES := .build/packages
 
 .PHONY: help setup build demo test test-package bench lint fmt check imports agent controller lab lab-down man deb release-deb debug-deb install \
@@ -42,11 +43,10 @@ test-package: $(CONFIG)-deb ## the packages in Debian booted with systemd, up to
 	@scripts/setup package
 	@Tests/Package/run $(PACKAGES)/$(CONFIG)
 
-bench: setup ## figures beside those of plain tools (root); from the debug build unless CONFIG=release
+bench: agent ## figures of the agent's release build beside plain tools and others' agents (root); CONFIG=release: the controller's too
 	@scripts/setup bench
-	swift build -c $(CONFIG) --product natfleet-agent
 	swift build -c $(CONFIG) --product natfleet
-	@Tests/Bench/run .build/$(CONFIG)
+	@Tests/Bench/run $(BIN)/natfleet-agent .build/$(CONFIG)/natfleet $(PARTS)
 
 lint: ## strict swift-format, and shellcheck where it is installed
 	$(SWIFT_FILES) | xargs -0 swift format lint --strict --parallel
@@ -78,17 +78,18 @@ lab-down: ## end the lab `hand`
 	@$(LAB) down hand
 
 man: ## manual pages from the help of the built programs, in .build/packages/man
-	@for program in natfleet natfleet-agent; do \
-		scripts/man .build/$(or $(MAN_OF),$(CONFIG))/$$program $(PACKAGES)/man; done
+	@scripts/man $(PACKAGES)/man .build/$(or $(MAN_OF),$(CONFIG))/natfleet .build/$(or $(MAN_OF),$(CONFIG))/natfleet-agent
 
 deb: release-deb ## Debian packages of both programs, in .build/packages/release
 
 release-deb: agent controller
+	@scripts/setup deb
 	@$(MAKE) --no-print-directory man MAN_OF=release
 	@scripts/make-deb $(BIN) $(PACKAGES)/release $(PACKAGES)/man
 
 # These run only where the toolchain's libraries are: for the test of packages.
 debug-deb: build
+	@scripts/setup deb
 	@$(MAKE) --no-print-directory man MAN_OF=debug
 	@scripts/make-deb .build/debug $(PACKAGES)/debug $(PACKAGES)/man
 

@@ -6,16 +6,35 @@
 # Debian machines with a systemd of their own (systemd-nspawn) in the network of a lab's host.
 
 cache=${NATFLEET_CACHE:-/var/cache/natfleet}
-base=$cache/debian-12-$(dpkg --print-architecture)
-mirror=${NATFLEET_MIRROR:-http://deb.debian.org/debian}
+# Of this machine's own release: packages need the libraries that they were built with.
+# shellcheck source=/dev/null
+suite=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
+base=$cache/$suite-$(dpkg --print-architecture)
 declare -A machine_pid=() launcher_pid=()
 
-# base_machine: the clean Debian, made where it is not there yet.
+# find_mirror: where this machine's own apt gets its release from, and through which proxy.
+find_mirror() {
+    # shellcheck disable=SC2016 # apt's own variables
+    mirror=${NATFLEET_MIRROR:-$(apt-get indextargets --format '$(RELEASE) $(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+        awk -v suite="$suite" '($1 == suite || $2 == suite) && $3 == "main" { print $4; exit }')}
+    if [[ $mirror != http*://* ]]; then
+        echo "apt's sources name no http mirror of $suite's main: set NATFLEET_MIRROR" >&2
+        return 1
+    fi
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
+    export http_proxy https_proxy
+}
+
+# base_machine: the clean machine, made where it is not there yet.
 base_machine() {
     mkdir -p "$cache/archives/partial"
+    # One run at a time: they share what is kept.
+    exec {cache_lock}>"$cache/lock"
+    flock "$cache_lock"
+    find_mirror
     [ ! -d "$base" ] || return 0
     rm -rf "$base.new"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$base.new" "$mirror" \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates "$suite" "$base.new" "$mirror" \
         >"$work/debootstrap.log" 2>&1 || { tail -n 5 "$work/debootstrap.log"; return 1; }
     mv "$base.new" "$base"
 }
@@ -34,6 +53,8 @@ download() {
             apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb'
     )
     umount -R "$work/download"
+    # What is kept is only read from here on.
+    flock -u "$cache_lock"
 }
 
 # mount_root MACHINE: its root, a layer over the clean one that keeps what the machine writes.
@@ -48,7 +69,12 @@ boot() {
     local deadline=$((SECONDS + 60)) runtime options=()
     mount_root "$1"
     printf '%s\n' "$1" >"$work/$1/etc/hostname"
-    "$lab" exec "$name" "$1" -- cat /etc/hosts >"$work/$1/etc/hosts"
+    # The name that the README gives the controller.
+    "$lab" exec "$name" "$1" -- sed 's/\bcontroller\b/& controller.example.internal/' /etc/hosts >"$work/$1/etc/hosts"
+    # The README's commands are a person's, who answers apt and has sudo.
+    printf 'APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n' >"$work/$1/etc/apt/apt.conf.d/90test"
+    printf '#!/bin/sh\nexec "$@"\n' >"$work/$1/usr/local/bin/sudo"
+    chmod +x "$work/$1/usr/local/bin/sudo"
     # A debug build takes the toolchain's libraries.
     for runtime in $(ldd .build/debug/natfleet-agent 2>/dev/null | sed -n 's|.* => \(.*\)/libswiftCore\.so .*|\1|p'); do
         options+=("--bind-ro=$runtime")
@@ -74,15 +100,8 @@ boot() {
 in_machine() {
     local machine=$1
     shift
-    nsenter --all -t "${machine_pid[$machine]}" -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
+    nsenter --all -t "${machine_pid[$machine]}" -- env -i -C /root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
         DEBIAN_FRONTEND=noninteractive "$@"
-}
-
-# install_package MACHINE PACKAGE
-install_package() {
-    cp "$2" "$work/$1/root"
-    in_machine "$1" apt-get -qq --yes --no-install-recommends install "/root/${2##*/}" \
-        >"$work/$1.apt" 2>&1 || { tail -n 20 "$work/$1.apt"; return 1; }
 }
 
 # halt MACHINE: an orderly shutdown.
@@ -95,7 +114,9 @@ halt() {
 end_all() {
     local machine
     for machine in "${!launcher_pid[@]}"; do
-        kill -KILL "${launcher_pid[$machine]}" 2>/dev/null || true
+        # The machine's first process first: it would outlive its launcher.
+        # shellcheck disable=SC2046 # none or one
+        kill -KILL $(pgrep -P "${launcher_pid[$machine]}") "${launcher_pid[$machine]}" 2>/dev/null || true
         wait "${launcher_pid[$machine]}" 2>/dev/null || true
     done
     "$lab" down "$name" >/dev/null 2>&1 || true
