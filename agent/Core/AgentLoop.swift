@@ -31,11 +31,14 @@ package struct AgentLoop: Sendable {
 
     package func run() async {
         let (events, sender) = AsyncStream.makeStream(of: AgentEvent.self)
-        var machine = AgentMachine(isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus, wholeLook: news == nil ? 10 : 300)
+        var machine = AgentMachine(
+            isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus, wholeLook: news == nil ? 10 : 300)
         await withDiscardingTaskGroup { group in
             group.addTask { await ticker(sender) }
             if let news {
-                group.addTask { for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) } }
+                group.addTask {
+                    for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) }
+                }
             }
             var checkIn: Task<Void, Never>?
             sender.yield(.started)
@@ -93,6 +96,7 @@ package struct AgentLoop: Sendable {
             let (event, report) = await Task { await reconciler.perform(step) }.value
             sender.yield(.stepped(event, report))
         case .reconcile(let look):
+            await reconciler.hear(link.health)
             sender.yield(.reconciled(await Task { await reconciler.reconcile(look) }.value))
         case .warn(let error):
             log.warning(

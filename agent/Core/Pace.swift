@@ -21,9 +21,11 @@ package struct LookResult: Hashable, Sendable {
     package var rules: Int
     /// Somebody else keeps changing our rules.
     package var isContended: Bool
+    /// Seconds until something that is the case has lasted long enough to be told.
+    package var again: Double?
 
-    package init(isBlind: Bool = true, rules: Int = 0, isContended: Bool = false) {
-        (self.isBlind, self.rules, self.isContended) = (isBlind, rules, isContended)
+    package init(isBlind: Bool = true, rules: Int = 0, isContended: Bool = false, again: Double? = nil) {
+        (self.isBlind, self.rules, self.isContended, self.again) = (isBlind, rules, isContended, again)
     }
 }
 
@@ -51,7 +53,9 @@ struct Pace: Hashable, Sendable {
         let gap = result.isContended ? 30 : max(0.2, (ended - began) * 20)
         if let news, now - ended >= gap { return news }
         let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
-        return now - began >= period ? (result.isBlind ? .rules : .glance) : nil
+        if now - began >= period { return result.isBlind ? .rules : .glance }
+        if let again = result.again, now - ended >= max(gap, again) { return .glance }
+        return nil
     }
 
     mutating func begin(_ look: Look, _ now: Double) {

@@ -56,7 +56,7 @@ struct Run: AsyncParsableCommand {
             }, lookup: { original throws(KernelError) in try flows.lookup(original) }, log: log)
         let machinery = Machinery(
             kernel: kernel, flows: flows, files: files, probe: probe, persistence: LinuxPersistence(),
-            memoryKiB: memoryKiB())
+            memoryKiB: memoryKiB(), conntrack: conntrackUsage)
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)
         await runUntilSignalled {

@@ -61,7 +61,8 @@ struct Change: Sendable {
         let ledger = try openLedger()
         before.found = ledger.found
         before.sysctls = try ledger.values(around: target.sysctls + target.forwarding)
-        return PreparedChange(target: target, plans: plans, before: before, differences: differences, generation: generation)
+        return PreparedChange(
+            target: target, plans: plans, before: before, differences: differences, generation: generation)
     }
 
     /// Carries it out and reads it back; what fails is taken back.
@@ -72,7 +73,8 @@ struct Change: Sendable {
             let generation = try await touch(change, &ledger)
             return PerformedChange(
                 differences: change.differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" },
-                generation: generation, sysctls: try ledger.values(around: change.target.sysctls + change.target.forwarding))
+                generation: generation,
+                sysctls: try ledger.values(around: change.target.sysctls + change.target.forwarding))
         } catch {
             var failure = error
             failure.leftovers = await goBack(to: change.before)
@@ -159,7 +161,7 @@ private func attempt<Value>(_ body: () async throws(KernelError) -> Value) async
     do throws(KernelError) {
         return try await body()
     } catch {
-        throw ChangeFailure(error.description)
+        throw ChangeFailure(error)
     }
 }
 

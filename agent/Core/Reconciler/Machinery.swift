@@ -11,10 +11,12 @@ package struct Machinery: Sendable {
     package var persistence: (any Persistence)?
     /// nil where nobody knows.
     package var memoryKiB: Int?
+    package var conntrack: @Sendable () -> ConntrackUsage?
 
     package init(
         kernel: any Kernel, flows: any FlowTable, files: any StateFiles, probe: (any DataPathProbe)? = nil,
-        persistence: (any Persistence)? = nil, memoryKiB: Int? = nil
+        persistence: (any Persistence)? = nil, memoryKiB: Int? = nil,
+        conntrack: @escaping @Sendable () -> ConntrackUsage? = { nil }
     ) {
         self.kernel = kernel
         self.flows = flows
@@ -22,5 +24,6 @@ package struct Machinery: Sendable {
         self.probe = probe
         self.persistence = persistence
         self.memoryKiB = memoryKiB
+        self.conntrack = conntrack
     }
 }
