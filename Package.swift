@@ -309,6 +309,7 @@ let package = Package(
                 "FleetModel",
                 "HTTPSClient",
                 "NATPolicy",
+                "NetAddress",
                 "TestSupport",
             ]
         ),

@@ -13,7 +13,7 @@ struct ConditionCatalogueTests {
         let text = try String(contentsOf: page, encoding: .utf8)
         return text.split(separator: "\n## ").dropFirst().map { section in
             let lines = section.split(separator: "\n", maxSplits: 1)
-            return (String(lines[0]), lines.count > 1 ? String(lines[1]) : "")
+            return (String(lines[0]), String(lines.last?.drop(while: \.isNewline) ?? ""))
         }
     }
 
@@ -22,8 +22,9 @@ struct ConditionCatalogueTests {
         #expect(Set(ConditionKind.catalogue.map(\.code)).count == ConditionKind.catalogue.count)
     }
 
-    @Test(arguments: ConditionKind.catalogue)
-    func eachSaysWhatItIsAndWhatToDo(_ kind: ConditionKind) throws {
+    @Test(arguments: ConditionKind.catalogue.map(\.code))
+    func eachSaysWhatItIsAndWhatToDo(_ code: String) throws {
+        let kind = try #require(ConditionKind.named(code))
         let text = try #require(try Self.sections().first { $0.code == kind.code }).text
         let head = text.prefix { $0 != "." }
         #expect(text.lowercased().hasPrefix(kind.severity.rawValue))
@@ -42,8 +43,9 @@ struct ConditionCatalogueTests {
     ]
 
     /// To leave out what follows never makes an instance look better, not even for a moment.
-    @Test(arguments: ConditionKind.catalogue)
-    func aCauseIsAtLeastAsBadAndAsFastAsWhatFollows(_ kind: ConditionKind) {
+    @Test(arguments: ConditionKind.catalogue.map(\.code))
+    func aCauseIsAtLeastAsBadAndAsFastAsWhatFollows(_ code: String) throws {
+        let kind = try #require(ConditionKind.named(code))
         for cause in kind.dependsOn {
             #expect(cause.severity >= kind.severity && cause.after <= kind.after && !cause.isLocal, "\(cause.code)")
         }

@@ -54,7 +54,8 @@ struct Pace: Hashable, Sendable {
         if let news, now - ended >= gap { return news }
         let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
         if now - began >= period { return result.isBlind ? .rules : .glance }
-        if let again = result.again, now - ended >= max(gap, again) { return .glance }
+        // A glance costs next to nothing, whatever the look before it took.
+        if let again = result.again, now - ended >= max(result.isBlind ? gap : 0.2, again) { return .glance }
         return nil
     }
 

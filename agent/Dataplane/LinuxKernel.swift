@@ -60,7 +60,7 @@ package struct LinuxKernel: Kernel {
         do throws(SaveTextError) {
             return try OwnedState(parsing: text)
         } catch {
-            throw KernelError("\(command): \(error)", cause: error.hiddenTable == nil ? nil : .unreadableTable)
+            throw KernelError(error, from: command)
         }
     }
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import FleetModel
+package import Netfilter
 
 /// Why something failed, where an operator has to do something else about it than usual.
 package enum FailureCause: String, Codable, Hashable, Sendable {
@@ -12,5 +13,12 @@ package enum FailureCause: String, Codable, Hashable, Sendable {
         switch self {
         case .unreadableTable: .tableUnreadable
         }
+    }
+}
+
+extension KernelError {
+    /// What `command` printed cannot be taken for rules.
+    package init(_ error: SaveTextError, from command: String) {
+        self.init("\(command): \(error)", cause: error.hiddenTable == nil ? nil : .unreadableTable)
     }
 }

@@ -63,7 +63,7 @@ package struct HealthWatch: Sendable {
                 found.append(Condition(.rulesMissing, missing, family: family))
             }
         }
-        if !plan.sources.isEmpty, !hasSeenClient {
+        if !plan.sources.isEmpty, lookedAt > -.infinity, !hasSeenClient {
             found.append(
                 Condition(.noClientTraffic, "no packet of a client has come through since this policy runs here"))
         }

@@ -38,7 +38,7 @@ extension Instance: Resource {
     private var conditionCell: Cell {
         let conditions = status?.conditions ?? []
         guard let worst = conditions.map(\.severity).max() else { return "<none>" }
-        let codes = conditions.map(\.code).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+        let codes = conditions.map(\.code).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
         return Cell(codes.joined(separator: ","), worst == .critical ? .bad : .warning)
     }
 
