@@ -66,7 +66,10 @@ extension Reconciler {
     private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy {
         var facts = settled?.facts ?? applied.facts
         if look == .everything || settled == nil {
+            let known = health.lost
             (facts, health.lost) = try await currentFacts().keepingLost(since: applied.facts)
+            // What the probe met was another host.
+            if health.lost != known { probedAt = -.infinity }
         }
         let compiled = try compiling(applied.desired, facts)
         watch(compiled, on: facts)
