@@ -99,6 +99,9 @@ package struct HTTPSClient: Sendable {
             self.body = body
         }
 
+        /// When the server wrote the answer, by its clock: `Date` in seconds since 1970; nil when absent or malformed.
+        package var date: Double? { headers["date"].flatMap(HTTPDate.init).map { Double($0.seconds) } }
+
         /// `Retry-After` in seconds; nil when absent or given as a date.
         package var retryAfter: Int? {
             headers["retry-after"].flatMap { Int($0) }.flatMap { $0 >= 0 ? $0 : nil }

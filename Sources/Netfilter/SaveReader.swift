@@ -7,6 +7,8 @@ package struct SaveTextError: Error, Hashable, CustomStringConvertible {
     package var line: Int
     /// What is wrong, lower case, without a final period.
     package var message: String
+    /// The table that the program says it cannot show, nil for any other fault.
+    package var hiddenTable: Table?
 
     package var description: String { "line \(line): \(message)" }
 }
@@ -77,8 +79,10 @@ private struct SaveReader {
     private func checkRemark(_ line: String) throws(SaveTextError) {
         guard line.hasPrefix("# Table `"), line.contains("is incompatible") else { return }
         let name = line.dropFirst("# Table `".count).prefix { $0 != "'" }
-        guard Table(rawValue: String(name)) != nil else { return }
-        throw fault("table \(name) holds native nft rules, iptables cannot show it")
+        guard let table = Table(rawValue: String(name)) else { return }
+        var fault = fault("table \(name) holds native nft rules, iptables cannot show it")
+        fault.hiddenTable = table
+        throw fault
     }
 
     private mutating func begin(_ line: String) throws(SaveTextError) -> Section {

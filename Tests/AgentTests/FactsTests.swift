@@ -84,8 +84,7 @@ struct LostFactsTests {
         let known = try facts(["10.0.0.11"], gateway: "10.0.0.1")
         let (kept, lost) = try facts([], gateway: nil).keepingLost(since: known)
         #expect(kept == known)
-        #expect(
-            lost == ["the IPv4 default route through eth0 is gone", "interface eth0 has no IPv4 address any more"])
+        #expect(lost == [.route(.ipv4, "eth0"), .address(.ipv4, "eth0")])
     }
 
     @Test func followsAChangedAddress() throws {
@@ -101,6 +100,6 @@ struct LostFactsTests {
         gone.interfaces = []
         let (kept, lost) = gone.keepingLost(since: known)
         #expect(kept == known)
-        #expect(lost.last == "interface eth0 is gone")
+        #expect(lost == [.route(.ipv4, "eth0"), .interface("eth0")])
     }
 }

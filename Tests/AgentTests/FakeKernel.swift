@@ -22,6 +22,8 @@ final class FakeKernel: Kernel {
         /// Everything that changed something, in order.
         var touched: [String] = []
         var bootID = "boot 1"
+        /// Put before what `iptables-save` prints.
+        var remark = ""
         /// nil as on legacy; a test that sets it has to move it too.
         var generation: UInt32?
         /// What was done while forwarding was on without a masquerade.
@@ -58,8 +60,8 @@ final class FakeKernel: Kernel {
 
     func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
         try check(.observe, "iptables-save")
-        let text = machine.withLock { $0.tables[family]?.save(counters: true) ?? "" }
-        do { return try OwnedState(parsing: text) } catch { throw KernelError("\(error)") }
+        let text = machine.withLock { $0.remark + ($0.tables[family]?.save(counters: true) ?? "") }
+        do { return try OwnedState(parsing: text) } catch { throw KernelError(error, from: "iptables-save") }
     }
 
     func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState {

@@ -71,8 +71,13 @@ struct ReconcilerTests {
             machine.facts.routes = []
             machine.facts.interfaces = []
         }
-        let report = await agent.reconcile()
-        #expect(report.status.conditions.map(\.code) == ["facts-lost"] && report.status.phase == .applied)
+        var report = await agent.reconcile()
+        #expect(report.status.conditions.isEmpty && report.look.again == 3)
+        host.clock.advance(3)
+        report = await agent.reconcile(.glance)
+        #expect(
+            report.status.conditions.map(\.code) == ["outside-interface-missing"] && report.status.phase == .applied)
+        #expect(await agent.reconcile(.rules).status.conditions == report.status.conditions, "no look at facts")
         #expect(host.state == state && host.touched().isEmpty)
         host.change { $0.facts = (try? FakeHost.facts()) ?? $0.facts }
         #expect(await agent.reconcile().status.conditions.isEmpty)

@@ -67,7 +67,9 @@ struct WorstDayTests {
 
         let agent = host.start()
         let report = await agent.reconcile()
-        #expect(report.status.conditions.map(\.code) == ["apply-failed"])
+        let families =
+            ["forwarding-off", "forwarding-off"] + (broken == .restore ? ["rules-missing", "rules-missing"] : [])
+        #expect(report.status.conditions.map(\.code) == ["apply-failed"] + families)
         #expect(report.status.conditions.first?.message.isEmpty == false)
         #expect(isForwarding == [false, false])
         host.faults.fail()

@@ -94,11 +94,11 @@ struct ListingTests {
         Case(
             line: "get i -o wide",
             output: """
-                ID     HEALTH     STATE      POLICIES              SEEN    AGE   LABELS          AGENT    IPTABLES    ADDRESSES                    CERTIFICATE ENDS
-                i-0a   healthy    current    base@1,web-egress@2   5s      9d    az=a,vpc=prod   0.1.0    <none>      <none>                       <none>
-                i-0b   degraded   refused    web-egress@2          2m      9d    vpc=prod        0.1.0    1.8.9 nft   10.0.0.10,2001:db8:0:1::10   in 20h
-                i-0c   offline    changing   web-egress@2          2h      2d    vpc=prod        0.1.0    <none>      <none>                       <none>
-                i-0d   unknown    waiting    <none>                never   45s   <none>          <none>   <none>      <none>                       <none>
+                ID     HEALTH     STATE      POLICIES              SEEN    AGE   CONDITIONS       LABELS          AGENT    IPTABLES    ADDRESSES                    CERTIFICATE ENDS
+                i-0a   healthy    current    base@1,web-egress@2   5s      9d    <none>           az=a,vpc=prod   0.1.0    <none>      <none>                       <none>
+                i-0b   degraded   refused    web-egress@2          2m      9d    policy-refused   vpc=prod        0.1.0    1.8.9 nft   10.0.0.10,2001:db8:0:1::10   in 20h
+                i-0c   offline    changing   web-egress@2          2h      2d    <none>           vpc=prod        0.1.0    <none>      <none>                       <none>
+                i-0d   unknown    waiting    <none>                never   45s   <none>           <none>          <none>   <none>      <none>                       <none>
 
                 """),
         Case(

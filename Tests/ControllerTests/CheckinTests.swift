@@ -198,7 +198,7 @@ struct HealthTests {
         Case("runs what is wanted", .healthy) { .running($0) },
         Case("silent for 150 s", silence: 150, .healthy) { .running($0) },
         Case("silent for longer", silence: 151, .offline) { .running($0) },
-        Case("a warning", .healthy) { .running($0, conditions: [Condition(.factsLost, "eth1")]) },
+        Case("a warning", .healthy) { .running($0, conditions: [Condition(.driftRepaired, "eth1")]) },
         Case("something critical", .degraded) { .running($0, conditions: [Condition(.notPersisted, "disk")]) },
         Case("runs something else", .degraded) { _ in
             InstanceStatus(phase: .applied, runningHash: EffectivePolicy.none.hash, agentVersion: "test")

@@ -57,7 +57,7 @@ struct MetricsTests {
         let desired = try #require(try await test.checkin(agent).desired)
         let strange = Condition(ConditionKind(code: "strange\"\n", severity: .warning, remedy: ""), "")
         _ = try await test.checkin(
-            agent, .running(desired, conditions: [Condition(.factsLost, "x"), strange]),
+            agent, .running(desired, conditions: [Condition(.driftRepaired, "x"), strange]),
             outcome: Outcome(hash: desired.hash, result: .applied, detail: "", at: test.clock.now))
         _ = try await test.fleet.setCordoned(true, "i-2", by: TestFleet.admin)
         for path in ["/v1/instances", "/v1/instances/i-1", "/v1/instances/i-9", "/v1/x\"y", "/v1/a\\b"] {
@@ -75,7 +75,7 @@ struct MetricsTests {
                 "natfleet_build_info{version=\"\(NatfleetVersion.current)\"} 1",
                 "natfleet_instances{health=\"healthy\"} 1", "natfleet_instances{health=\"unknown\"} 1",
                 "natfleet_instances{health=\"offline\"} 0", "natfleet_instances_cordoned 1",
-                "natfleet_instances_with_condition{condition=\"facts-lost\"} 1",
+                "natfleet_instances_with_condition{condition=\"drift-repaired\"} 1",
                 "natfleet_instances_with_condition{condition=\"other\"} 1",
                 "natfleet_instances_with_condition{condition=\"not-persisted\"} 0", "natfleet_policies 1",
                 "natfleet_policy_changes_total 1", "natfleet_checkins_total 2", "natfleet_checkins_held 0",

@@ -96,6 +96,7 @@ package struct AgentLoop: Sendable {
             let (event, report) = await Task { await reconciler.perform(step) }.value
             sender.yield(.stepped(event, report))
         case .reconcile(let look):
+            await reconciler.hear(link.health)
             sender.yield(.reconciled(await Task { await reconciler.reconcile(look) }.value))
         case .warn(let error):
             log.warning(

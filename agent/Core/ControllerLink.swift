@@ -11,6 +11,8 @@ package protocol ControllerLink: Sendable {
     var instanceID: String { get async }
     /// Whether the certificate is past its half life (DESIGN §8).
     var renewalIsDue: Bool { get async }
+    /// What the last requests told; says nothing of the certificate.
+    var health: LinkHealth { get async }
     func enrol() async throws(LinkTrouble)
     func renew() async throws(LinkTrouble)
     func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse

@@ -33,6 +33,11 @@ package protocol Kernel: Sendable {
 package struct KernelError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Which command or file, and what it said.
     package let description: String
+    /// nil for everything that nobody has to tell apart.
+    package let cause: FailureCause?
 
-    package init(_ description: String) { self.description = description }
+    package init(_ description: String, cause: FailureCause? = nil) {
+        self.description = description
+        self.cause = cause
+    }
 }

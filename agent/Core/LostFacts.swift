@@ -1,22 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
+package import FleetModel
 package import NATPolicy
-import NetAddress
+package import NetAddress
+
+/// What rules rest on and the host has no more.
+package enum LostFact: Hashable, Sendable {
+    case route(IPFamily, String)
+    case address(IPFamily, String)
+    case interface(String)
+
+    package var condition: Condition {
+        switch self {
+        case .route(let family, let interface):
+            Condition(
+                family == .ipv4 ? .ipv4RouteLost : .ipv6RouteLost,
+                "the \(family.label) default route through \(interface) is gone", family: family)
+        case .address(let family, let interface):
+            Condition(
+                .outsideAddressMissing, "interface \(interface) has no \(family.label) address any more", family: family
+            )
+        case .interface(let interface): Condition(.outsideInterfaceMissing, "interface \(interface) is gone")
+        }
+    }
+}
 
 extension HostFacts {
     /// These facts, with what was lost since `known` kept: lost facts never take rules away (DESIGN §5).
     ///
-    /// A default route or an interface's addresses that are gone stay as they were; new and changed ones win. Each loss is a
-    /// sentence.
-    package func keepingLost(since known: HostFacts) -> (facts: HostFacts, lost: [String]) {
+    /// A default route or an interface's addresses that are gone stay as they were; new and changed ones win.
+    package func keepingLost(since known: HostFacts) -> (facts: HostFacts, lost: [LostFact]) {
         var facts = self
-        var lost: [String] = []
+        var lost: [LostFact] = []
         for family in IPFamily.allCases {
             guard let was = known.defaultRoute(family) else { continue }
             if facts.defaultRoute(family) == nil {
                 facts.routes.append(was)
-                lost.append("the \(family.label) default route through \(was.interface) is gone")
+                lost.append(.route(family, was.interface))
             }
             let outside = facts.defaultRoute(family)?.interface ?? was.interface
             guard outside == was.interface, !facts.hasAddress(family, on: outside),
@@ -25,10 +46,10 @@ extension HostFacts {
             let addresses = known.addresses(family, on: outside)
             if let index = facts.interfaces.firstIndex(where: { $0.name == outside }) {
                 facts.interfaces[index].addresses += addresses
-                lost.append("interface \(outside) has no \(family.label) address any more")
+                lost.append(.address(family, outside))
             } else {
                 facts.interfaces.append(Interface(name: outside, addresses: addresses))
-                lost.append("interface \(outside) is gone")
+                lost.append(.interface(outside))
             }
         }
         if facts.vpcCIDRs.isEmpty { facts.vpcCIDRs = known.vpcCIDRs }

@@ -23,11 +23,15 @@ package struct LookResult: Hashable, Sendable {
     package var rules: Int
     /// Somebody else keeps changing our rules.
     package var isContended: Bool
+    /// Seconds until something that is the case has lasted long enough to be told.
+    package var again: Double?
 
-    package init(isBlind: Bool = true, hasOtherTables: Bool = false, rules: Int = 0, isContended: Bool = false) {
-        (self.isBlind, self.hasOtherTables, self.rules, self.isContended) = (
-            isBlind, hasOtherTables, rules, isContended
-        )
+    package init(
+        isBlind: Bool = true, hasOtherTables: Bool = false, rules: Int = 0, isContended: Bool = false,
+        again: Double? = nil
+    ) {
+        (self.isBlind, self.hasOtherTables, self.rules) = (isBlind, hasOtherTables, rules)
+        (self.isContended, self.again) = (isContended, again)
     }
 }
 
@@ -57,7 +61,10 @@ struct Pace: Hashable, Sendable {
         let gap = result.isContended ? 30 : min(5, max(0.2, (ended - began) * 20))
         if let news, now - ended >= gap { return news }
         let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
-        return now - began >= period ? (result.isBlind ? .rules : .glance) : nil
+        if now - began >= period { return result.isBlind ? .rules : .glance }
+        // A glance costs next to nothing, whatever the look before it took.
+        if let again = result.again, now - ended >= max(result.isBlind ? gap : 0.2, again) { return .glance }
+        return nil
     }
 
     mutating func begin(_ look: Look, _ now: Double) {

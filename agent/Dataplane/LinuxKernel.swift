@@ -57,10 +57,10 @@ package struct LinuxKernel: Kernel {
     }
 
     private func parse(_ text: String, of command: String) throws(KernelError) -> OwnedState {
-        do {
+        do throws(SaveTextError) {
             return try OwnedState(parsing: text)
         } catch {
-            throw KernelError("\(command): \(error)")
+            throw KernelError(error, from: command)
         }
     }
 

@@ -12,13 +12,12 @@ import HTTPSClient
     import Foundation
 #endif
 
-/// One request, one answer, every failure in the words of the catalogue.
-func fetch<Response: Decodable>(
+/// One request, one answer; every failure of either function in the words of the catalogue.
+func exchange(
     _ request: HTTPSClient.Request, through client: HTTPSClient
-) async throws(LinkTrouble) -> Response {
-    let response: HTTPSClient.Response
+) async throws(LinkTrouble) -> HTTPSClient.Response {
     do throws(TransportError) {
-        response = try await client.send(request)
+        return try await client.send(request)
     } catch {
         throw LinkTrouble(
             FleetError(
@@ -27,6 +26,9 @@ func fetch<Response: Decodable>(
                     ? "name it in NATFLEET_CONTROLLER as 'natfleet serve --advertise NAME' does; NAT stays as it is"
                     : "check NATFLEET_CONTROLLER and that the controller runs; NAT stays as it is meanwhile"))
     }
+}
+
+func decode<Content: Decodable>(_ response: HTTPSClient.Response) throws(LinkTrouble) -> Content {
     let retryAfter = response.retryAfter.map(Double.init)
     guard response.status == 200 || response.status == 201 else {
         if let problem = try? WireJSON.decode(Problem.self, from: Data(response.body)) {
@@ -38,7 +40,7 @@ func fetch<Response: Decodable>(
                 remedy: "check that NATFLEET_CONTROLLER names a natfleet controller"), retryAfter: retryAfter)
     }
     do {
-        return try WireJSON.decode(Response.self, from: Data(response.body))
+        return try WireJSON.decode(Content.self, from: Data(response.body))
     } catch {
         throw LinkTrouble(
             FleetError(

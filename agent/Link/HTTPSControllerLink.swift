@@ -22,6 +22,7 @@ package actor HTTPSControllerLink: ControllerLink {
     private var client: HTTPSClient?
     /// Drawn once per certificate: half the life, plus or minus a tenth of it.
     private var renewAt: Double?
+    package private(set) var health = LinkHealth()
 
     /// - Throws: when the identity on disk cannot be read: the agent must not enrol as somebody else over it.
     package init(configuration: AgentCore.Configuration, files: any StateFiles) throws {
@@ -115,8 +116,9 @@ package actor HTTPSControllerLink: ControllerLink {
     /// Nothing of ours has been sent by then.
     private func pinnedCA() async throws(LinkTrouble) -> String {
         let open = HTTPSClient(makeConfiguration(ca: nil, identity: nil))
-        let bundle: CABundle = try await fetch(
-            .init(url: configuration.controller + Endpoints.ca), through: open)
+        // Whoever answers here may be anybody, and have any clock.
+        let answer = try await send(.init(url: configuration.controller + Endpoints.ca), through: open)
+        let bundle: CABundle = try decode(answer)
         for pem in bundle.certificates {
             guard let document = try? PEMDocument(pemString: pem) else { continue }
             if hex(SHA256.hash(data: document.derBytes)) == configuration.caHash { return pem }
@@ -137,7 +139,23 @@ package actor HTTPSControllerLink: ControllerLink {
         let request = HTTPSClient.Request(
             .post, url: configuration.controller + path, headers: [("content-type", "application/json")],
             body: bytes, timeout: timeout, freshConnection: fresh)
-        return try await fetch(request, through: other ?? authenticatedClient())
+        let answer = try await send(request, through: other ?? authenticatedClient())
+        if let date = answer.date { health.clockSkew = date - Date().timeIntervalSince1970 }
+        return try decode(answer)
+    }
+
+    private func send(
+        _ request: HTTPSClient.Request, through client: HTTPSClient
+    ) async throws(LinkTrouble) -> HTTPSClient.Response {
+        do throws(LinkTrouble) {
+            let answer = try await exchange(request, through: client)
+            health.trouble = nil
+            return answer
+        } catch {
+            // A check-in that news of our own has ended says nothing.
+            if !Task.isCancelled { health.trouble = error.error.message }
+            throw error
+        }
     }
 
     private func authenticatedClient() -> HTTPSClient {

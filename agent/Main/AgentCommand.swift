@@ -51,7 +51,8 @@ struct Run: AsyncParsableCommand {
             generation: rulesetGeneration)
         var machinery = Machinery(
             kernel: kernel, flows: ConntrackTable(), files: files, probe: makeProbe(log),
-            persistence: LinuxPersistence(), memoryKiB: memoryKiB())
+            persistence: LinuxPersistence(), memoryKiB: memoryKiB(),
+            conntrack: conntrackUsage)
         machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
         machinery.trim = { natfleet_trim_memory() }
         #if DEBUG

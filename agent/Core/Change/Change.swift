@@ -161,7 +161,7 @@ private func attempt<Value>(_ body: () async throws(KernelError) -> Value) async
     do throws(KernelError) {
         return try await body()
     } catch {
-        throw ChangeFailure(error.description)
+        throw ChangeFailure(error)
     }
 }
 

@@ -132,8 +132,11 @@ struct ChangeFailure: Error, Hashable, Sendable, CustomStringConvertible {
     let reason: String
     /// What could not be taken back.
     var leftovers: [String] = []
+    var cause: FailureCause?
 
     init(_ reason: String) { self.reason = reason }
+
+    init(_ error: KernelError) { (reason, cause) = (error.description, error.cause) }
 
     var description: String {
         leftovers.isEmpty ? reason : "\(reason); not taken back: \(leftovers.joined(separator: "; "))"

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import FleetAPI
+import FleetModel
 import NATPolicy
 package import NetAddress
 import Netfilter
@@ -66,7 +67,10 @@ package struct Inspector: Sendable {
         }
         guard let applied = found.applied else { return }
         var facts = applied.facts
-        if let now = found.facts { (facts, found.lost) = now.keepingLost(since: applied.facts) }
+        if let now = found.facts {
+            let kept = now.keepingLost(since: applied.facts)
+            (facts, found.lost) = (kept.facts, kept.lost.map(\.condition.message))
+        }
         do throws(CompileError) {
             found.compiled = try compile(applied.desired.policy, on: facts)
         } catch {

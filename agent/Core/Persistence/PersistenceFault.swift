@@ -55,12 +55,16 @@ extension PersistenceFault: CustomStringConvertible {
 }
 
 extension PersistenceReport {
-    /// What the instance shows: one condition a kind, all messages in it.
+    /// What the instance shows: one condition a kind and family, all messages in it.
     package var conditions: [Condition] {
-        var messages: [ConditionKind: [String]] = [:]
-        for fault in faults { messages[fault.kind.condition, default: []].append(fault.description) }
-        return messages.sorted { $0.key.code < $1.key.code }.map { kind, texts in
-            Condition(kind, texts.joined(separator: "; "))
+        struct Group: Hashable {
+            let kind: ConditionKind
+            let family: IPFamily?
+            var order: [String] { [kind.code, family?.rawValue ?? ""] }
+        }
+        let groups = Dictionary(grouping: faults) { Group(kind: $0.kind.condition, family: $0.family) }
+        return groups.sorted { $0.key.order.lexicographicallyPrecedes($1.key.order) }.map { group, faults in
+            Condition(group.kind, faults.map(\.description).joined(separator: "; "), family: group.family)
         }
     }
 }

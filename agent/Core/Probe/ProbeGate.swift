@@ -40,7 +40,7 @@ package func conditions(of findings: [ProbeFinding]) -> [Condition] {
     IPFamily.allCases.flatMap { family in
         let findings = findings.filter { $0.family == family }
         func condition(_ kind: ConditionKind, _ sentences: [String]) -> Condition? {
-            sentences.isEmpty ? nil : Condition(kind, sentences.joined(separator: "; "))
+            sentences.isEmpty ? nil : Condition(kind, sentences.joined(separator: "; "), family: family)
         }
         return [
             condition(.probeFailed, findings.compactMap(\.fault)),

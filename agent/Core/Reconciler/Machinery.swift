@@ -13,6 +13,7 @@ package struct Machinery: Sendable {
     package var persistence: (any Persistence)?
     /// nil where nobody knows.
     package var memoryKiB: Int?
+    package var conntrack: @Sendable () -> ConntrackUsage?
     /// Addresses of the host that are no facts: temporary ones, loopback's.
     package var ownAddresses: @Sendable () -> [IPAddress] = { [] }
     /// Gives memory that is free back to the system: what a change of ten thousand rules needed is not needed for months.
@@ -22,7 +23,8 @@ package struct Machinery: Sendable {
 
     package init(
         kernel: any Kernel, flows: any FlowTable, files: any StateFiles, probe: (any DataPathProbe)? = nil,
-        persistence: (any Persistence)? = nil, memoryKiB: Int? = nil
+        persistence: (any Persistence)? = nil, memoryKiB: Int? = nil,
+        conntrack: @escaping @Sendable () -> ConntrackUsage? = { nil }
     ) {
         self.kernel = kernel
         self.flows = flows
@@ -30,5 +32,6 @@ package struct Machinery: Sendable {
         self.probe = probe
         self.persistence = persistence
         self.memoryKiB = memoryKiB
+        self.conntrack = conntrack
     }
 }

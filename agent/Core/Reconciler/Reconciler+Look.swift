@@ -33,7 +33,8 @@ extension Reconciler {
                 return try compiling(applied.desired, settled?.facts ?? applied.facts)
             }
         } catch {
-            let condition = hostTrouble ?? Condition(error.result == .failed ? .applyFailed : .factsLost, error.reason)
+            let kind = error.cause?.condition ?? (error.result == .failed ? .applyFailed : .factsLost)
+            let condition = hostTrouble ?? Condition(kind, error.reason)
             hostTrouble = nil
             if troubles[.host] != [condition] { log.warning("\(error.reason)") }
             troubles[.host] = [condition]
@@ -85,13 +86,17 @@ extension Reconciler {
 
     /// - Returns: nil where nothing has moved.
     private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
-        var lost: [String] = []
         var facts = settled?.facts ?? applied.facts
+        let known = health.lost
         if look == .everything || settled == nil {
-            (facts, lost) = try await currentFacts().keepingLost(since: applied.facts)
+            (facts, health.lost) = try await currentFacts().keepingLost(since: applied.facts)
+            // What the probe met was another host.
+            if health.lost != known { probedAt = -.infinity }
         }
-        if lost.isEmpty, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod { return nil }
+        let isWhole = known.isEmpty && health.lost.isEmpty && troubles[.host]?.isEmpty != false
+        if isWhole, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod { return nil }
         let compiled = try compiling(applied.desired, facts)
+        watch(compiled, on: facts)
         if let conflict = facts.backEndConflict(with: compiled.ruleset),
             applied.facts.iptables.backend != facts.iptables.backend
         {
@@ -105,11 +110,13 @@ extension Reconciler {
         let prepared: PreparedChange
         do throws(ChangeFailure) {
             prepared = try await change.prepare(Target(compiled))
+            health.missingRules = prepared.missingRules
             let done = try await change.perform(prepared)
             differences = done.differences
             settled = Settled(done, facts)
+            health.missingRules = [:]
         } catch {
-            throw TrialFailure(.failed, error.description)
+            throw TrialFailure(.failed, error)
         }
         let isLocalChange = facts != applied.facts
         if !differences.isEmpty, !isLocalChange {
@@ -122,7 +129,7 @@ extension Reconciler {
             if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
         }
         troubles[.drift] = drift.conditions(clock())
-        noteHost(compiled, lost: lost, conflict: facts.backEndConflict(with: compiled.ruleset))
+        noteHost(compiled, lost: health.lost, conflict: facts.backEndConflict(with: compiled.ruleset))
         self.applied?.facts = facts
         if isLocalChange || !differences.isEmpty { (probePlan, probedAt) = (nil, -.infinity) }
         let conntrack = size(applied.desired.policy)
@@ -140,13 +147,12 @@ extension Reconciler {
     }
 
     /// Shows what of the host keeps the policy from being whole.
-    func noteHost(_ compiled: CompiledPolicy, lost: [String], conflict: String? = nil) {
-        var found: [Condition] = []
+    func noteHost(_ compiled: CompiledPolicy, lost: [LostFact], conflict: String? = nil) {
+        var found = lost.map(\.condition)
         if let conflict { found.append(Condition(.twoBackEnds, conflict)) }
-        if !lost.isEmpty { found.append(Condition(.factsLost, lost.joined(separator: "; "))) }
         for family in compiled.heldBack {
             let message = "\(family.label) is not forwarded: this host has no \(family.label) default route"
-            found.append(Condition(.familyHeldBack, message))
+            found.append(Condition(.familyHeldBack, message, family: family))
         }
         troubles[.host] = found
     }

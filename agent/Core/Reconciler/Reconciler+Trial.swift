@@ -69,7 +69,7 @@ extension Reconciler {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
             self.attempt?.clients = translatedClients()
         } catch {
-            throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
+            throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
         }
     }
 
@@ -92,7 +92,7 @@ extension Reconciler {
             let done = try await Change(kernel: kernel, files: files).perform(change)
             settled = Settled(done, attempt.facts)
         } catch {
-            throw TrialFailure(.failed, error.description)
+            throw TrialFailure(.failed, error)
         }
     }
 
@@ -117,6 +117,8 @@ extension Reconciler {
         applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
         refusal = nil
         pause = (1, 0)
+        (health.lost, health.missingRules) = ([], [:])
+        watch(attempt.compiled, on: attempt.facts)
         noteHost(attempt.compiled, lost: [])
         await persist(attempt.compiled, attempt.change?.target.rules ?? [:], attempt.conntrack)
         log.notice("applied and confirmed", metadata: ["hash": "\(attempt.desired.hash)"])
@@ -181,7 +183,8 @@ extension Reconciler {
         let at = isSame ? refusal?.outcome.at ?? Date() : Date()
         let fresh = Refusal(
             desired: desired, facts: facts,
-            outcome: Outcome(hash: desired.hash, result: failure.result, detail: failure.reason, at: at))
+            outcome: Outcome(hash: desired.hash, result: failure.result, detail: failure.reason, at: at),
+            cause: failure.cause)
         refusal = fresh
         log.warning(
             "policy not applied",

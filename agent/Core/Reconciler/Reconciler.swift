@@ -70,6 +70,7 @@ package actor Reconciler {
     var diskCheckedAt = -Double.infinity
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
+    var health = Health()
     var status: InstanceStatus
 
     enum Trouble: CaseIterable {
@@ -77,6 +78,7 @@ package actor Reconciler {
         case host
         case drift
         case probe
+        case health
         case size
         case disk
     }
@@ -118,13 +120,13 @@ package actor Reconciler {
         status.phase = attempt != nil ? .applying : refusal?.phase ?? (applied == nil ? .idle : .applied)
         status.runningHash = applied?.desired.hash
         status.layers = applied?.desired.policy.layers ?? []
-        status.conditions = Trouble.allCases.flatMap { troubles[$0] ?? [] }
-            .sorted { ($1.severity, $0.code) < ($0.severity, $1.code) }
+        status.conditions = updateConditions()
         var report = WorkReport(status: status, outcome: outcome, retry: retry)
         report.look = LookResult(
             isBlind: settled == nil || settled?.generation == nil,
             hasOtherTables: seenSurroundings?.contains("filter") == true || seenSurroundings?.contains("nat") == true,
-            rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()))
+            rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
+            again: health.board.wait)
         return report
     }
 
@@ -153,7 +155,7 @@ extension Refusal {
     var condition: Condition {
         switch outcome.result {
         case .reverted: Condition(.trialReverted, outcome.detail)
-        case .failed: Condition(.applyFailed, outcome.detail)
+        case .failed: Condition(cause?.condition ?? .applyFailed, outcome.detail)
         case .refused, .applied: Condition(.policyRefused, outcome.detail)
         }
     }

@@ -30,4 +30,5 @@ package struct Refusal: Codable, Hashable, Sendable {
     /// nil where the host was not looked at.
     package var facts: HostFacts?
     package var outcome: Outcome
+    package var cause: FailureCause?
 }

@@ -122,10 +122,16 @@ package struct TrialFailure: Error, Hashable, Sendable, CustomStringConvertible 
     /// `refused` and `failed` before anything was kept, `reverted` after.
     package var result: Outcome.Result
     package var reason: String
+    package var cause: FailureCause?
 
     package init(_ result: Outcome.Result, _ reason: String) {
         self.result = result
         self.reason = reason
+    }
+
+    init(_ result: Outcome.Result, _ failure: ChangeFailure) {
+        self.init(result, failure.description)
+        cause = failure.cause
     }
 
     package var description: String { reason }

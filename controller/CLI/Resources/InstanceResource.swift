@@ -21,17 +21,25 @@ extension Instance: Resource {
         ]
     }
 
-    static let wideHead = ["LABELS", "AGENT", "IPTABLES", "ADDRESSES", "CERTIFICATE ENDS"]
+    static let wideHead = ["CONDITIONS", "LABELS", "AGENT", "IPTABLES", "ADDRESSES", "CERTIFICATE ENDS"]
 
     func wideCells(_ now: Date) -> [Cell] {
         let facts = status?.facts
         let addresses = facts?.interfaces.flatMap { $0.addresses.map { "\($0.address)" } } ?? []
         return [
-            Cell(labelText(labels)), Cell(status?.agentVersion ?? "<none>"),
+            conditionCell, Cell(labelText(labels)), Cell(status?.agentVersion ?? "<none>"),
             Cell(facts.map { "\($0.iptables.version) \($0.iptables.backend.rawValue)" } ?? "<none>"),
             Cell(addresses.isEmpty ? "<none>" : addresses.joined(separator: ",")),
             Cell(certificateExpires.map { distance($0, now) } ?? "<none>"),
         ]
+    }
+
+    /// Codes, worst first.
+    private var conditionCell: Cell {
+        let conditions = status?.conditions ?? []
+        guard let worst = conditions.map(\.severity).max() else { return "<none>" }
+        let codes = conditions.map(\.code).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+        return Cell(codes.joined(separator: ","), worst == .critical ? .bad : .warning)
     }
 
     var reference: String { "instance/\(id)" }

@@ -7,7 +7,8 @@ import Foundation
 
 /// The controller and its fleet as metrics: names by Prometheus' conventions, all label values always there.
 func fleetMetrics(_ measures: FleetMeasures, serverCertificateExpires: Date) -> [MetricFamily] {
-    let known = Set(ConditionKind.catalogue.map(\.code))
+    let kinds = ConditionKind.catalogue.filter { !$0.isLocal }
+    let known = Set(kinds.map(\.code))
     let unknown = measures.conditions.filter { !known.contains($0.key) }.values.max() ?? 0
     let ends = [
         ("authority", measures.authorityExpires), ("server", serverCertificateExpires),
@@ -22,7 +23,7 @@ func fleetMetrics(_ measures: FleetMeasures, serverCertificateExpires: Date) -> 
         MetricFamily(.gauge, "natfleet_instances_cordoned", "Instances that are cordoned.", Double(measures.cordoned)),
         MetricFamily(
             .gauge, "natfleet_instances_with_condition", "Instances that show a condition.", by: "condition",
-            ConditionKind.catalogue.map { ($0.code, Double(measures.conditions[$0.code] ?? 0)) }
+            kinds.map { ($0.code, Double(measures.conditions[$0.code] ?? 0)) }
                 + [("other", Double(unknown))]),
         MetricFamily(.gauge, "natfleet_policies", "Policies, deleted ones excluded.", Double(measures.policies)),
         MetricFamily(

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import NATPolicy
+import NetAddress
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import AgentCore
+
+/// What an agent that runs a policy reports of its machine.
+struct ReconcilerHealthTests {
+    private let host: FakeHost
+    private let agent: Reconciler
+
+    init() async throws {
+        host = try FakeHost()
+        host.change { $0.generation = 1 }
+        agent = host.start()
+        _ = await agent.apply(try FakeHost.desired())
+    }
+
+    private func codes(_ look: Look = .glance) async -> [String] {
+        await agent.reconcile(look).status.conditions.map(\.code)
+    }
+
+    @Test func forwardingThatCannotBeTurnedOnAgain() async throws {
+        host.faults.fail(.setSysctl)
+        host.change { $0.sysctls["net.ipv4.ip_forward"] = "0" }
+        let report = await agent.reconcile(.glance)
+        #expect(report.status.conditions.map(\.code) == ["apply-failed", "forwarding-off"])
+        #expect(report.status.conditions.last?.family == .ipv4)
+        host.faults.fail()
+        #expect(await codes() == ["drift-repaired"])
+    }
+
+    @Test func rulesThatCannotBePutBack() async throws {
+        host.faults.fail(.restore)
+        try host.change { machine in
+            try machine.tables[.ipv6]?.restore("*nat\n-F NATFLEET-POST\nCOMMIT\n")
+            machine.generation = 2
+        }
+        let report = await agent.reconcile(.glance)
+        let missing = try #require(report.status.conditions.last)
+        #expect(report.status.conditions.map(\.code) == ["apply-failed", "rules-missing"] && missing.family == .ipv6)
+        #expect(missing.message.hasPrefix("IPv6: ") && missing.message.contains("NATFLEET-POST"))
+        host.faults.fail()
+        #expect(await codes() == ["drift-repaired"])
+    }
+
+    @Test func aTableThatIptablesCannotShow() async throws {
+        host.change { machine in
+            machine.remark = "# Table `nat' is incompatible, use 'nft' tool.\n"
+            machine.generation = 2
+        }
+        let report = await agent.reconcile(.glance)
+        #expect(report.status.conditions.map(\.code) == ["table-unreadable"])
+        #expect(report.status.conditions.first?.message.contains("table nat holds native nft rules") == true)
+        // A new policy is not taken either, for the same reason, and a restart forgets nothing.
+        let other = try FakeHost.desired(to: "10.0.1.81:80")
+        #expect(await agent.apply(other).status.conditions.map(\.code) == ["table-unreadable"])
+        #expect(await host.start().start().status.conditions.map(\.code) == ["table-unreadable"])
+        host.change { $0.remark = "" }
+        for _ in 0..<3 { _ = await agent.reconcile() }
+        #expect(await codes() == [])
+    }
+
+    @Test func aFactThatIsLostStaysLostUntilItIsBack() async throws {
+        host.change { $0.facts.routes.removeAll { $0.destination == .everything(.ipv6) } }
+        #expect(await codes(.everything) == [])
+        host.clock.advance(3)
+        #expect(await codes() == ["ipv6-route-lost"])
+        // A look at the rules alone says nothing of routes.
+        host.change { $0.generation = 2 }
+        #expect(await codes() == ["ipv6-route-lost"])
+        try host.change { $0.facts = try FakeHost.facts() }
+        #expect(await codes(.everything) == [])
+    }
+
+    @Test func clientsThatNeverCome() async throws {
+        #expect(await codes() == [])
+        host.clock.advance(600)
+        #expect(await codes() == ["no-client-traffic"])
+        let (client, server) = (try IPAddress("10.0.1.10"), try IPAddress("198.51.100.7"))
+        let flow = TrackedFlow(
+            original: FlowTuple(source: client, destination: server, protocolNumber: 1, detail: .none),
+            reply: FlowTuple(
+                source: server, destination: try IPAddress("10.0.0.11"), protocolNumber: 1, detail: .none))
+        host.flows.flows.withLock { $0 = [flow] }
+        host.clock.advance(30)
+        #expect(await codes() == [])
+        host.flows.flows.withLock { $0 = [] }
+        host.clock.advance(6000)
+        #expect(await codes() == [], "once is enough")
+    }
+
+    @Test func theClockAndTheController() async throws {
+        await agent.hear(LinkHealth(clockSkew: 3000, trouble: "connection refused"))
+        #expect(await codes() == [])
+        host.clock.advance(120)
+        #expect(await codes() == ["clock-skew"])
+        #expect(await agent.shownConditions.map(\.code) == ["clock-skew", "controller-unreachable"])
+        await agent.hear(LinkHealth(clockSkew: 1))
+        #expect(await codes() == [])
+        #expect(await agent.shownConditions.isEmpty)
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import NATPolicy
+package import NetAddress
+
+/// What has to be true for as long as a policy runs, and is cheap to look at: a few files, no program.
+package struct HealthPlan: Hashable, Sendable {
+    /// The setting that lets a family be forwarded.
+    package var forwarding: [IPFamily: SysctlSetting]
+    /// Whom the policy translates; empty where it translates nobody.
+    package var sources: [CIDR]
+    /// This host's.
+    package var own: Set<IPAddress>
+
+    package init(_ compiled: CompiledPolicy, on facts: HostFacts) {
+        let families = compiled.forwarding.map { ($0.key.hasPrefix("net.ipv6.") ? IPFamily.ipv6 : .ipv4, $0) }
+        forwarding = Dictionary(families) { first, _ in first }
+        sources = compiled.masquerades.flatMap(\.sources)
+        own = Set(facts.interfaces.flatMap { $0.addresses.map(\.address) })
+    }
+
+    /// Whether a flow is a client's: somebody whom the policy translates sent a packet through this host, not to it.
+    ///
+    /// - Parameter probes: addresses of the agent's own made-up clients.
+    package func isClient(_ flow: TrackedFlow, probes: Set<IPAddress>) -> Bool {
+        let (source, destination) = (flow.original.source, flow.original.destination)
+        guard !own.contains(source), !probes.contains(source), sources.contains(where: { $0.contains(source) }) else {
+            return false
+        }
+        if flow.isSourceTranslated { return true }
+        // Excepted destinations; a neighbour's broadcast has no answer.
+        return flow.status.contains(.seenReply) && (!own.contains(destination) || flow.isDestinationTranslated)
+    }
+}

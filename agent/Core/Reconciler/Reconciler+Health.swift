@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+package import FleetModel
+import NATPolicy
+import NetAddress
+import Netfilter
+
+/// What is looked at with every report, at the cost of a few small files.
+extension Reconciler {
+    struct Health {
+        var watch = HealthWatch()
+        var board = ConditionBoard()
+        /// What the host had when the policy was applied and has no more.
+        var lost: [LostFact] = []
+        /// What the rules lacked at the last whole look, by family, and was not put back.
+        var missingRules: [IPFamily: String] = [:]
+        var link = LinkHealth()
+        /// Addresses of all clients that the probe made up: their flows may outlast them.
+        var probes: Set<IPAddress> = []
+        /// What was shown last.
+        var shown: [Condition] = []
+    }
+
+    /// What the link to the controller tells; heard of before each look.
+    package func hear(_ link: LinkHealth) { health.link = link }
+
+    /// All that is wrong now, what only the instance itself shows included.
+    package var shownConditions: [Condition] { health.shown }
+
+    /// - Returns: what the controller has to hear.
+    func updateConditions() -> [Condition] {
+        let now = clock()
+        // In a trial the settings are on their way.
+        if attempt == nil { troubles[.health] = health.watch.conditions(readHealth(now), now: now) }
+        health.shown = health.board.shown(Trouble.allCases.flatMap { troubles[$0] ?? [] }, now: now)
+        return health.shown.filter { ConditionKind.named($0.code)?.isLocal != true }
+    }
+
+    private func readHealth(_ now: Double) -> HealthReading {
+        var reading = HealthReading(
+            conntrack: machinery.conntrack(), link: health.link, missingRules: health.missingRules)
+        guard let plan = health.watch.plan else { return reading }
+        for setting in plan.forwarding.values { reading.sysctls[setting.key] = try? kernel.sysctl(setting.key) }
+        if health.watch.looksForClients(now: now) { reading.hasClient = hasClient(plan) }
+        return reading
+    }
+
+    private func hasClient(_ plan: HealthPlan) -> Bool? {
+        // The agent before this one had the same clients, which are not known before the first probe.
+        guard machinery.probe == nil || probePlan != nil else { return nil }
+        health.probes.formUnion((probePlan?.entries ?? []).map(\.client))
+        let probes = health.probes
+        var isThere = false
+        do throws(KernelError) {
+            for family in IPFamily.allCases where !isThere {
+                try machinery.flows.forEach(family) { flow in
+                    isThere = isThere || plan.isClient(flow, probes: probes)
+                }
+            }
+        } catch {
+            return nil
+        }
+        return isThere
+    }
+
+    /// What runs from now on has other facts to be true.
+    func watch(_ compiled: CompiledPolicy, on facts: HostFacts) { health.watch.plan = HealthPlan(compiled, on: facts) }
+}
+
+extension PreparedChange {
+    /// What the rules in the kernel lack, by family.
+    var missingRules: [IPFamily: String] {
+        var missing: [IPFamily: String] = [:]
+        for family in IPFamily.allCases where plans[family]?.isEmpty == false {
+            missing[family] = differences.first { $0.hasPrefix(family.label) } ?? "\(family.label): rules differ"
+        }
+        return missing
+    }
+}
