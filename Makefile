@@ -77,34 +77,30 @@ lab: setup ## a lab by hand (root): a VPC in network namespaces, called `hand`
 lab-down: ## end the lab `hand`
 	@$(LAB) down hand
 
-man: ## manual pages from the help of the built programs, in .build/packages/man
-	@scripts/man $(PACKAGES)/man .build/$(or $(MAN_OF),$(CONFIG))/natfleet .build/$(or $(MAN_OF),$(CONFIG))/natfleet-agent
+man: build ## manual pages from the help of the built programs, in .build/packages/man
+	@scripts/man $(PACKAGES)/man .build/$(CONFIG)/natfleet .build/$(CONFIG)/natfleet-agent
 
 deb: release-deb ## Debian packages of both programs, in .build/packages/release
 
 release-deb: agent controller
 	@scripts/setup deb
-	@$(MAKE) --no-print-directory man MAN_OF=release
-	@scripts/make-deb $(BIN) $(PACKAGES)/release $(PACKAGES)/man
+	@scripts/man $(PACKAGES)/man $(BIN)/natfleet $(BIN)/natfleet-agent
+	@scripts/make-deb $(BIN) $(PACKAGES)/release
 
 # These run only where the toolchain's libraries are: for the test of packages.
-debug-deb: build
+debug-deb: man
 	@scripts/setup deb
-	@$(MAKE) --no-print-directory man MAN_OF=debug
-	@scripts/make-deb .build/debug $(PACKAGES)/debug $(PACKAGES)/man
+	@scripts/make-deb .build/debug $(PACKAGES)/debug
 
-install: install-controller install-agent ## install both programs with their units, enable nothing
+install: install-controller install-agent ## install both programs with units and manual pages, enable nothing
 
 install-controller: controller ## install the controller and command line
-	install -D -s -m 0755 $(BIN)/natfleet $(DESTDIR)$(PREFIX)/bin/natfleet
-	install -D -m 0644 deploy/systemd/natfleet.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet.service
+	@scripts/man $(PACKAGES)/man $(BIN)/natfleet
+	scripts/stage natfleet $(BIN) "$(DESTDIR)" "$(PREFIX)"
 
 install-agent: agent ## install the agent; an /etc/natfleet/agent.conf that is there stays
-	install -D -s -m 0755 $(BIN)/natfleet-agent $(DESTDIR)$(PREFIX)/bin/natfleet-agent
-	install -D -m 0644 deploy/systemd/natfleet-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-agent.service
-	install -D -m 0644 deploy/systemd/natfleet-forwarding.service $(DESTDIR)$(PREFIX)/lib/systemd/system/natfleet-forwarding.service
-	[ -e $(DESTDIR)/etc/natfleet/agent.conf ] || \
-	install -D -m 0600 deploy/agent.conf.example $(DESTDIR)/etc/natfleet/agent.conf
+	@scripts/man $(PACKAGES)/man $(BIN)/natfleet-agent
+	scripts/stage natfleet-agent $(BIN) "$(DESTDIR)" "$(PREFIX)"
 
 clean: ## remove everything built
 	rm -rf .build
