@@ -187,6 +187,17 @@ struct DoctorTests {
         #expect(report.checks.first { $0.title == "IPv6 forwarding" }?.verdict == .ok)
     }
 
+    @Test func whatMayNotBeReadIsNotCalledMissing() async throws {
+        let host = try FakeHost()
+        _ = await host.start().apply(try FakeHost.desired())
+        host.faults.fail(.readFile)
+        let found = await Self.look(host)
+        let policy = try #require(examine(found).checks.first { $0.name == "policy" })
+        #expect(policy.verdict == .warn && policy.message.hasPrefix("not known"))
+        let status = AgentStatus(found)
+        #expect(status.state == .unknown && status.table.first { $0.what == "policy" }?.how == "not known")
+    }
+
     @Test func lookingChangesNothing() async throws {
         let host = try FakeHost()
         _ = await host.start().apply(try FakeHost.desired())

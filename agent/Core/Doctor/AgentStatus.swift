@@ -131,7 +131,7 @@ extension AgentStatus {
         ]
         if let instance { rows.append(("instance", instance)) }
         if let controller { rows.append(("controller", controller)) }
-        rows.append(("policy", hash == nil ? "none yet" : AgentCore.text(layers)))
+        rows.append(("policy", hash != nil ? AgentCore.text(layers) : state == .unknown ? "not known" : "none yet"))
         if let hash { rows.append(("hash", hash)) }
         if let confirmedAt { rows.append(("since", AgentCore.text(confirmedAt))) }
         for (family, kernel) in [(IPFamily.ipv4, ipv4), (.ipv6, ipv6)] {

@@ -97,6 +97,9 @@ package struct Inspection: Sendable {
 
     package init(now: Date, agentRunning: Bool?) { (self.now, self.agentRunning) = (now, agentRunning) }
 
+    /// False where the state folder keeps what was applied to itself.
+    package var isPolicyKnown: Bool { applied != nil || stateFaults.isEmpty }
+
     package subscript(family: IPFamily) -> Family? { families[family] }
 
     /// Whether the policy wants a family to leave by this host.

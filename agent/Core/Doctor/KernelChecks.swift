@@ -17,6 +17,7 @@ func forwardingCheck(_ family: IPFamily, _ found: Inspection) -> Check {
     func check(_ verdict: Check.Verdict, _ why: String, fix: String? = nil) -> Check {
         Check("forwarding", family, verdict, "\(key) is \(value)\(why)", fix: fix)
     }
+    guard found.isPolicyKnown else { return check(.ok, "; what the policy wants is not known") }
     switch (isWanted, isOn) {
     case (true, true): return check(.ok, "")
     case (true, false): return check(.bad, ", and the policy wants 1: no client gets out", fix: repair(found))

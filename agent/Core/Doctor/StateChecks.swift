@@ -35,6 +35,10 @@ func policyCheck(_ found: Inspection) -> Check {
             "policy", nil, .bad, "what was applied cannot be true on this host any more: \(fault)",
             fix: "give the host back what it had, or change the policy; the rules stay as they were")
     }
+    guard found.isPolicyKnown else {
+        return Check(
+            "policy", nil, .warn, "not known, since the state folder cannot be read", fix: "see the agent's line")
+    }
     guard let running else {
         return Check(
             "policy", nil, .warn, "none was applied yet",
