@@ -13,7 +13,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 LAB := Tests/Lab/lab
-RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker --gc-sections
+RELEASE := swift build -c release --static-swift-stdlib -Xswiftc -Osize -Xlinker --gc-sections -Xlinker --icf=all -Xlinker --no-export-dynamic
 BIN := .build/release
 SWIFT_FILES := find Package.swift Sources controller agent Tests -name '*.swift' -print0
 SCRIPTS := .ci/run $(filter-out %.awk,$(wildcard scripts/*)) $(wildcard Tests/Lab/lab Tests/Lab/demo Tests/Lab/selftest \
