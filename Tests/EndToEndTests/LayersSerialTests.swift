@@ -57,7 +57,11 @@ struct LayersSerialTests {
             ("udp", 5353, 53), ("tcp", 9000, 9000), ("tcp", 9009, 9009), ("tcp", 7010, 9010), ("tcp", 7019, 9019),
         ] {
             for (address, peer) in [("203.0.113.11", "198.51.100.99"), ("2001:db8:0:100::11", "2001:db8:ffff::99")] {
-                let answer = try await lab.ask("outsider", kind, address, port, seconds: areOpen ? 2 : 1)
+                // The lab loses a datagram now and then.
+                let answer =
+                    areOpen
+                    ? try await lab.askAgain("outsider", kind, address, port)
+                    : try await lab.ask("outsider", kind, address, port, seconds: 1)
                 let isRight = answer.hasPrefix("server-a saw \(peer) ") && answer.hasSuffix("\(kind)/\(target)")
                 #expect(areOpen ? isRight : answer == "", "\(kind) \(address) \(port): '\(answer)'")
             }
