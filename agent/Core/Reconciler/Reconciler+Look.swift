@@ -15,7 +15,6 @@ extension Reconciler {
         loadOnce()
         var look = look
         troubles[.drift] = drift.conditions(clock())
-        defer { restMemory() }
         // What is the matter with the host may have ended without a word of the kernel's.
         if hasMovedHouse() || troubles[.host]?.isEmpty == false { look = .everything }
         if let refusal, await isWorthAnotherTry(refusal) { return report(retry: refusal.desired) }
@@ -28,6 +27,7 @@ extension Reconciler {
         }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
+            defer { if compiled != nil { restMemory() } }
             await probeIfDue(applied.desired) { () throws(TrialFailure) in
                 if let compiled { return compiled }
                 return try compiling(applied.desired, settled?.facts ?? applied.facts)
