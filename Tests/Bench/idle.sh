@@ -60,7 +60,7 @@ bench_idle() {
     pids=("$(host_pid nat-b)" "$(host_pid nat-a)")
     for daemon in execd monitord serverd; do
         names+=("CFEngine ${peer_version[cfengine]-}, cf-$daemon")
-        pids+=("${peer_version[cfengine]:+$(processes "${peer_pid[cfengine]}" "^(/usr/bin/)?cf-$daemon" | head -n 1)}")
+        pids+=("${peer_version[cfengine]:+$(processes "${peer_pid[cfengine]}" "^(/usr/bin/)?cf-$daemon" | sed -n 1p)}")
     done
     names+=("Salt ${peer_version[salt]-}, salt-minion")
     pids+=("${peer_version[salt]:+$(processes "${peer_pid[salt]}" 'salt-minion -c')}")
