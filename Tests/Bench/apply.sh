@@ -64,10 +64,13 @@ one_by_one() {
 
 # rounds N PAIR…: N lines of what each command of PAIR prints, by turns, in $work/rounds.
 rounds() {
-    local count=$1 round command
+    local count=$1 round command value
     shift
     for ((round = 0; round < count; round++)); do
-        for command; do printf '%s ' "$($command)"; done
+        for command; do
+            value=$($command)
+            printf '%s ' "$value"
+        done
         echo
     done >"$work/rounds"
 }

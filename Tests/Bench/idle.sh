@@ -60,13 +60,13 @@ bench_idle() {
     pids=("$(host_pid nat-b)" "$(host_pid nat-a)")
     for daemon in execd monitord serverd; do
         names+=("CFEngine ${peer_version[cfengine]-}, cf-$daemon")
-        pids+=("${peer_version[cfengine]:+$(processes "${peer_pid[cfengine]}" "^(/usr/bin/)?cf-$daemon" | head -n 1 || true)}")
+        pids+=("${peer_version[cfengine]:+$(processes "${peer_pid[cfengine]}" "^(/usr/bin/)?cf-$daemon" | sed -n 1p)}")
     done
     names+=("Salt ${peer_version[salt]-}, salt-minion")
-    pids+=("${peer_version[salt]:+$(processes "${peer_pid[salt]}" 'salt-minion -c' || true)}")
+    pids+=("${peer_version[salt]:+$(processes "${peer_pid[salt]}" 'salt-minion -c')}")
     # shellcheck disable=SC2086 # lists of pids
     {
-        for i in "${!names[@]}"; do before+=("$(ticks ${pids[i]} || true)"); done
+        for i in "${!names[@]}"; do before+=("$(ticks ${pids[i]})"); done
         sleep 60
         printf '%-46s %12s %12s %-14s %10s %8s  %s\n' "idle, one minute" "resident MB" "private MB" "" "CPU ticks" "CPU %" ""
         for i in "${!names[@]}"; do
@@ -74,7 +74,7 @@ bench_idle() {
                 printf '%-46s %12s\n' "${names[i]}" "not available"
                 continue
             fi
-            after=$(ticks ${pids[i]} || true)
+            after=$(ticks ${pids[i]})
             cpu=$(awk -v ticks="$((after - before[i]))" -v hz="$hz" 'BEGIN { print ticks / hz / 60 * 100 }')
             printf '%-46s %12.1f %12.1f %-14s %10d %8.2f  %s\n' "${names[i]}" "$(memory Rss ${pids[i]})" \
                 "$(memory Private_Dirty ${pids[i]})" "$( ((i > 1)) || versus "$(memory Private_Dirty ${pids[i]})" "<5")" \
