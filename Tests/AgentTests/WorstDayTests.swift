@@ -78,10 +78,8 @@ struct WorstDayTests {
     }
 
     /// Somebody's sysctl file forwards before any rule is there.
-    @Test func theGateClosesWhatOthersOpened() async throws {
+    @Test func theGateClosesWhatOthersOpened() throws {
         try reboot(isForwarding: true)
-        host.faults.fail(.restore)
-        #expect(await host.start().restore() == false)
         let gate = ForwardingGate(kernel: host.kernel)
         let policy = try FakeHost.desired().policy
         #expect(
@@ -90,6 +88,14 @@ struct WorstDayTests {
                 "net.ipv6.conf.all.forwarding was 1 without natfleet's rules and is 0 now",
             ])
         #expect(isForwarding == [false, false] && gate.close(for: policy).isEmpty)
+    }
+
+    /// The same, and no rule can be loaded.
+    @Test func aRestoreThatFailsClosesTheGate() async throws {
+        try reboot(isForwarding: true)
+        host.faults.fail(.restore)
+        #expect(await host.start().restore() == false)
+        #expect(isForwarding == [false, false])
         host.faults.fail()
         #expect(await host.start().reconcile().status.conditions.allSatisfy { $0.code == "drift-repaired" })
         #expect(host.state == asApplied)
