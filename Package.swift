@@ -37,11 +37,12 @@ let package = Package(
             pkgConfig: "libcurl",
             providers: [.apt(["libcurl4-openssl-dev"])]
         ),
+        .target(name: "DetachedThread"),
         .target(name: "FleetAPI", dependencies: ["FleetModel", "NATPolicy", "NetAddress"]),
         .target(name: "FleetModel", dependencies: ["NATPolicy", "NetAddress"]),
         .target(
             name: "HTTPSClient",
-            dependencies: ["CLibcurl"]
+            dependencies: ["CLibcurl", "DetachedThread"]
         ),
         .target(
             name: "NATPolicy",
@@ -223,7 +224,7 @@ let package = Package(
         ),
         .target(
             name: "AgentNetlink",
-            dependencies: ["AgentCore", "NetAddress"],
+            dependencies: ["AgentCore", "DetachedThread", "NetAddress"],
             path: "agent/Netlink"
         ),
         .target(
@@ -231,6 +232,7 @@ let package = Package(
             dependencies: [
                 "AgentCore",
                 "CGlibcCompat",
+                "DetachedThread",
                 "NATPolicy",
                 "NetAddress",
                 .product(name: "Logging", package: "swift-log"),
@@ -343,7 +345,7 @@ let package = Package(
             ],
             exclude: ["Golden"]
         ),
-        .testTarget(name: "NetAddressTests", dependencies: ["NetAddress"]),
+        .testTarget(name: "NetAddressTests", dependencies: ["NetAddress", "TestSupport"]),
         .testTarget(
             name: "NetfilterTests",
             dependencies: ["NetAddress", "Netfilter", "TestSupport"]

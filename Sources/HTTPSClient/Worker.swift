@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 internal import CLibcurl
+internal import DetachedThread
 internal import Glibc
 internal import Synchronization
 
@@ -51,7 +52,7 @@ final class Worker: @unchecked Sendable {
 
     func submit(_ job: Job) {
         let isRunning = inbox.withLock { inbox in
-            if !inbox.isRunning { inbox.isRunning = startThread() }
+            if !inbox.isRunning { inbox.isRunning = startDetachedThread { self.run() } == 0 }
             if inbox.isRunning { inbox.jobs.append(job) }
             return inbox.isRunning
         }
@@ -75,24 +76,6 @@ final class Worker: @unchecked Sendable {
     func stop() {
         inbox.withLock { $0.isStopping = true }
         curl_multi_wakeup(multi)
-    }
-
-    private func startThread() -> Bool {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &thread, &attributes,
-            { context in
-                if let context { Unmanaged<Worker>.fromOpaque(context).takeRetainedValue().run() }
-                return nil
-            },
-            context.toOpaque())
-        if status != 0 { context.release() }
-        return status == 0
     }
 
     private func run() {

@@ -4,6 +4,7 @@
 import NATPolicy
 import NetAddress
 import PolicyYAML
+import TestSupport
 import Testing
 
 /// Strings of a policy end up in restore files, in comments of rules and on terminals. Whatever is written in any

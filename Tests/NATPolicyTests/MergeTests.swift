@@ -3,6 +3,7 @@
 
 import NATPolicy
 import NetAddress
+import TestSupport
 import Testing
 
 struct MergeTests {

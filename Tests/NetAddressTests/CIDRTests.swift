@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import NetAddress
+import TestSupport
 import Testing
 
 struct CIDRTests {

@@ -3,6 +3,7 @@
 
 import Glibc
 import NetAddress
+import TestSupport
 import Testing
 
 struct IPAddressTests {

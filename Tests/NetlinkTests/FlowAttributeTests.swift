@@ -3,6 +3,7 @@
 
 import AgentCore
 import NetAddress
+import TestSupport
 import Testing
 
 @testable import AgentNetlink

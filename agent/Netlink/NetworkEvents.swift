@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import AgentCore
+import DetachedThread
 import Glibc
 
 /// What changes in the network namespace that the calling thread is in, from now on.
@@ -60,23 +61,8 @@ private final class Listener: Sendable {
     }
 
     func start() throws(NetlinkError) {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &thread, &attributes,
-            { context in
-                if let context { Unmanaged<Listener>.fromOpaque(context).takeRetainedValue().run() }
-                return nil
-            },
-            context.toOpaque())
-        guard status == 0 else {
-            context.release()
-            throw NetlinkError(code: status)
-        }
+        let status = startDetachedThread { self.run() }
+        guard status == 0 else { throw NetlinkError(code: status) }
     }
 
     private func run() {

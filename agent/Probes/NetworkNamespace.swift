@@ -3,6 +3,7 @@
 
 import AgentCore
 import CGlibcCompat
+import DetachedThread
 import Glibc
 
 /// A network namespace without a name: it lasts as long as this value, whatever ends the process, and with it every device
@@ -41,46 +42,23 @@ final class NetworkNamespace: Sendable {
     }
 }
 
-/// Runs what blocks, or changes its own thread for good, on a thread of its own: one of Swift's pool must do neither.
+/// Waits for what runs on a thread of its own.
 func onNewThread<Value: Sendable>(
     _ body: @escaping @Sendable () throws(KernelError) -> Value
 ) async throws(KernelError) -> Value {
     let result: Result<Value, KernelError> = await withCheckedContinuation { continuation in
-        let work = ThreadBody {
+        let status = startDetachedThread {
             do throws(KernelError) {
                 continuation.resume(returning: .success(try body()))
             } catch {
                 continuation.resume(returning: .failure(error))
             }
         }
-        if !work.start() { continuation.resume(returning: .failure(KernelError("no thread could be started"))) }
+        if status != 0 {
+            continuation.resume(returning: .failure(KernelError("no thread could be started: \(text(status))")))
+        }
     }
     return try result.get()
-}
-
-private final class ThreadBody: Sendable {
-    private let body: @Sendable () -> Void
-
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-
-    /// - Returns: false where there is no thread, and the body will not run.
-    func start() -> Bool {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(self)
-        let status = pthread_create(
-            &thread, &attributes,
-            { context in
-                if let context { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body() }
-                return nil
-            },
-            context.toOpaque())
-        if status != 0 { context.release() }
-        return status == 0
-    }
 }
 
 func text(_ code: Int32) -> String { String(cString: strerror(code)) }
