@@ -89,7 +89,11 @@ final class FakeKernel: Kernel {
 
     func rulesetGeneration() -> UInt32? { machine.withLock { $0.generation } }
 
-    func surroundings() -> String { machine.withLock { "\($0.facts.iptables.backend);" } }
+    func surroundings() -> Surroundings {
+        machine.withLock {
+            Surroundings(program: "\($0.facts.iptables.backend)", legacyTables: [], generation: $0.generation)
+        }
+    }
 
     func bootID() -> String { machine.withLock { $0.bootID } }
 

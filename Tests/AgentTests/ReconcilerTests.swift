@@ -171,6 +171,33 @@ struct ReconcilerTests {
         #expect(host.leaks.isEmpty)
     }
 
+    @Test func aTrialLeftOnDiskIsTakenBackEvenWhereThatFailsAtFirst() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let state = host.state
+        var machine = TrialMachine()
+        var actions = machine.handle(.offered(try FakeHost.desired(to: "10.0.1.81:80")), now: 0)
+        while machine.state != .confirming, case .perform(let step) = actions.first {
+            actions = machine.handle(await agent.perform(step).0, now: 0)
+        }
+        #expect(host.state != state)
+
+        let next = host.start()
+        host.faults.fail(.restore)
+        machine = TrialMachine()
+        _ = machine.handle(.started, now: 0)
+        actions = machine.handle(await next.perform(.recover).0, now: 0)
+        #expect(actions.isEmpty && host.state != state)
+        host.faults.fail()
+        guard case .perform(let step) = machine.handle(.ticked, now: 1).first else {
+            Issue.record("nothing is tried again in \(machine.state)")
+            return
+        }
+        let (event, report) = await next.perform(step)
+        _ = machine.handle(event, now: 1)
+        #expect(machine.state == .idle && host.state == state && report.outcome?.result == .reverted)
+        #expect(try host.files.read(.trial) == nil, "the way back is forgotten")
+    }
+
     @Test func afterARebootNothingOfTheTrialIsPutBackFromMemory() async throws {
         var machine = TrialMachine()
         var actions = machine.handle(.offered(try FakeHost.desired()), now: 0)

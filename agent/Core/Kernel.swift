@@ -21,12 +21,25 @@ package protocol Kernel: Sendable {
     /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where
     /// nobody counts. Tells nothing of rules of the legacy back end.
     func rulesetGeneration() -> UInt32?
-    /// Differs when `iptables` is another program than before, or when the other back end got its first table: what no
-    /// generation tells. Costs a few reads of files.
-    func surroundings() -> String
+    /// Costs a few reads of files.
+    func surroundings() -> Surroundings
     /// Differs after a reboot.
     func bootID() -> String
     func setSysctl(_ key: String, _ value: String) throws(KernelError)
+}
+
+/// What decides which back end has which rules, as far as it shows without running a program.
+package struct Surroundings: Hashable, Sendable {
+    /// Where `iptables` leads once links are followed; empty where it is not installed.
+    package var program: String
+    /// Tables of the legacy back end, both families, as /proc/net/ip_tables_names and ip6_tables_names list them.
+    package var legacyTables: [String]
+    /// As `Kernel.rulesetGeneration`.
+    package var generation: UInt32?
+
+    package init(program: String, legacyTables: [String], generation: UInt32?) {
+        (self.program, self.legacyTables, self.generation) = (program, legacyTables, generation)
+    }
 }
 
 /// A program or the kernel said no.

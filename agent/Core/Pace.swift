@@ -17,7 +17,7 @@ package enum Look: Int, Comparable, Hashable, Sendable {
 package struct LookResult: Hashable, Sendable {
     /// Rules may change without a generation that tells: they have to be read.
     package var isBlind: Bool
-    /// The other back end has tables, whose rules come and go without news.
+    /// The legacy back end has tables, whose rules come and go without news.
     package var hasOtherTables: Bool
     /// Own rules, both families.
     package var rules: Int

@@ -70,13 +70,13 @@ package struct LinuxKernel: Kernel {
 
     package func rulesetGeneration() -> UInt32? { generation() }
 
-    package func surroundings() -> String {
-        let tables = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].map { path in
-            (try? readFile(path)).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    package func surroundings() -> Surroundings {
+        let tables = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].flatMap { path in
+            let bytes = (try? readFile(path)).flatMap(\.self) ?? []
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
         }
-        let program = runner.locate("iptables").flatMap(resolved) ?? ""
-        // A machine on the legacy back end may get rules of nft.
-        return ([program] + tables + [generation().map { "\($0)" } ?? ""]).joined(separator: ";")
+        return Surroundings(
+            program: runner.locate("iptables").flatMap(resolved) ?? "", legacyTables: tables, generation: generation())
     }
 
     package func bootID() -> String {

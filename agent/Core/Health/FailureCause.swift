@@ -8,10 +8,13 @@ package import Netfilter
 package enum FailureCause: String, Codable, Hashable, Sendable {
     /// A table of iptables holds rules that iptables cannot show: nobody can say what it does.
     case unreadableTable = "unreadable-table"
+    /// Both back ends hold rules.
+    case twoBackEnds = "two-back-ends"
 
     package var condition: ConditionKind {
         switch self {
         case .unreadableTable: .tableUnreadable
+        case .twoBackEnds: .twoBackEnds
         }
     }
 }

@@ -16,7 +16,7 @@ extension Reconciler {
         var look = look
         troubles[.drift] = drift.conditions(clock())
         // What is the matter with the host may have ended without a word of the kernel's.
-        if hasMovedHouse() || troubles[.host]?.isEmpty == false { look = .everything }
+        if surroundingsChanged() || troubles[.host]?.isEmpty == false { look = .everything }
         if let refusal, await isWorthAnotherTry(refusal) { return report(retry: refusal.desired) }
         guard let applied else { return report() }
         if look == .glance, isSettled() {
@@ -27,15 +27,14 @@ extension Reconciler {
         }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
-            defer { if compiled != nil { restMemory() } }
+            defer { if compiled != nil { releaseMemory() } }
             await probeIfDue(applied.desired) { () throws(TrialFailure) in
                 if let compiled { return compiled }
                 return try compiling(applied.desired, settled?.facts ?? applied.facts)
             }
         } catch {
             let kind = error.cause?.condition ?? (error.result == .failed ? .applyFailed : .factsLost)
-            let condition = hostTrouble ?? Condition(kind, error.reason)
-            hostTrouble = nil
+            let condition = Condition(kind, error.reason)
             if troubles[.host] != [condition] { log.warning("\(error.reason)") }
             troubles[.host] = [condition]
         }
@@ -65,15 +64,12 @@ extension Reconciler {
         }
     }
 
-    /// Whether what no generation tells differs from when it was seen last: on nft that is the other back end's tables and the
-    /// program itself; on legacy also the rules of nft.
-    private func hasMovedHouse() -> Bool {
-        guard let backEnd = settled?.facts.iptables.backend, let seen = seenSurroundings else { return false }
+    /// Whether what this back end's own generation does not tell differs from when it was seen last.
+    private func surroundingsChanged() -> Bool {
+        guard let backEnd = settled?.facts.iptables.backend, let surroundings else { return false }
         let now = kernel.surroundings()
-        func part(_ text: String) -> Substring {
-            text.prefix(upTo: backEnd == .nft ? text.lastIndex(of: ";") ?? text.endIndex : text.endIndex)
-        }
-        return part(seen) != part(now)
+        if backEnd == .legacy, now.generation != surroundings.generation { return true }
+        return (now.program, now.legacyTables) != (surroundings.program, surroundings.legacyTables)
     }
 
     /// Nothing has moved since the last whole look.
@@ -93,16 +89,17 @@ extension Reconciler {
             // What the probe met was another host.
             if health.lost != known { probedAt = -.infinity }
         }
-        let isWhole = known.isEmpty && health.lost.isEmpty && troubles[.host]?.isEmpty != false
-        if isWhole, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod { return nil }
+        let nothingIsAmiss = known.isEmpty && health.lost.isEmpty && troubles[.host]?.isEmpty != false
+        if nothingIsAmiss, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod {
+            return nil
+        }
         let compiled = try compiling(applied.desired, facts)
         watch(compiled, on: facts)
         if let conflict = facts.backEndConflict(with: compiled.ruleset),
             applied.facts.iptables.backend != facts.iptables.backend
         {
             // What is there already is kept in repair; nothing is loaded beside another back end's rules.
-            hostTrouble = Condition(.twoBackEnds, conflict)
-            throw TrialFailure(.failed, conflict)
+            throw TrialFailure(.failed, conflict, cause: .twoBackEnds)
         }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
@@ -125,8 +122,7 @@ extension Reconciler {
             log.warning("put back", metadata: ["differed": "\(brief(differences))"])
         }
         if !differences.isEmpty {
-            let ended = try endFlows(after: applied, running: compiled, on: facts)
-            if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
+            try endFlows(after: applied, running: compiled, on: facts)
         }
         troubles[.drift] = drift.conditions(clock())
         noteHost(compiled, lost: health.lost, conflict: facts.backEndConflict(with: compiled.ruleset))
@@ -140,7 +136,7 @@ extension Reconciler {
     }
 
     /// Between two looks nobody needs what a large ruleset needs to be compared.
-    func restMemory() {
+    func releaseMemory() {
         guard attempt == nil else { return }
         if (applied?.desired.policy.dnat.count ?? 0) > 1000 { spelling = Spelling() }
         machinery.trim()

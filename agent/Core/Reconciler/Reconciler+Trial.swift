@@ -17,10 +17,10 @@ extension Reconciler {
     package func perform(_ step: TrialStep) async -> (TrialEvent, WorkReport) {
         loadOnce()
         machinery.reach(step.name)
-        defer { restMemory() }
+        defer { releaseMemory() }
         do throws(TrialFailure) {
             switch step {
-            case .recover: return try await recover()
+            case .recover: return await recover()
             case .stage(let desired): try await stage(desired)
             case .test: try await test()
             case .arm(let seconds): try arm(seconds)
@@ -33,7 +33,7 @@ extension Reconciler {
         } catch {
             switch step {
             case .apply, .prove: return (.failed(error), report())
-            default: return (.failed(error), conclude(error))
+            default: return (.failed(error), conclude())
             }
         }
     }
@@ -78,6 +78,7 @@ extension Reconciler {
         let journal = TrialJournal(
             desired: attempt.desired, facts: attempt.facts, deadline: Date(timeIntervalSinceNow: Double(seconds)),
             bootID: kernel.bootID(), before: change.before)
+        self.attempt?.journal = journal
         do throws(StateFileError) {
             try files.save(journal, .trial)
         } catch {
@@ -101,8 +102,7 @@ extension Reconciler {
         guard let attempt else { throw .missing }
         let sizing = size(attempt.desired.policy)
         self.attempt?.conntrack = sizing
-        let ended = try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
-        if ended > 0 { log.notice("ended flows that went another way", metadata: ["flows": "\(ended)"]) }
+        try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
         try await probeTrial(attempt)
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
@@ -125,19 +125,14 @@ extension Reconciler {
     }
 
     private func revert(_ failure: TrialFailure) async -> (TrialEvent, WorkReport) {
-        guard let attempt, let before = attempt.change?.before else { return (.succeeded, conclude(failure)) }
-        settled = nil
-        let leftovers = await Change(kernel: kernel, files: files).goBack(to: before)
-        if !leftovers.isEmpty { return getStuck(failure, leftovers) }
-        endFlows(ofTrial: attempt.compiled)
-        if let applied { _ = size(applied.desired.policy) }
-        forgetTrial()
-        _ = remember(attempt.desired, attempt.facts, failure)
-        return (.succeeded, conclude(failure))
+        // Without a trial of its own this agent takes back one that it found, and that did not go at first.
+        let journal = attempt?.journal ?? (try? files.load(TrialJournal.self, .trial))
+        guard let journal else { return (.succeeded, conclude()) }
+        return await takeBack(journal, failure) ?? (.succeeded, conclude())
     }
 
-    /// A trial that an agent before this one did not end: back to what was before it, unless a reboot has seen to that.
-    private func recover() async throws(TrialFailure) -> (TrialEvent, WorkReport) {
+    /// A trial that an agent before this one did not end.
+    private func recover() async -> (TrialEvent, WorkReport) {
         let found: TrialJournal?
         do throws(StateFileError) {
             found = try files.load(TrialJournal.self, .trial)
@@ -149,13 +144,23 @@ extension Reconciler {
         // What was heard may not have reached the controller before the agent ended.
         guard let found else { return (.succeeded, report(refusal?.outcome)) }
         let failure = TrialFailure(.reverted, "the agent ended before the change was confirmed")
-        if found.bootID == kernel.bootID() {
-            let leftovers = await Change(kernel: kernel, files: files).goBack(to: found.before)
+        return await takeBack(found, failure) ?? (.failed(failure), conclude())
+    }
+
+    /// Back to what was before a trial, unless a reboot has seen to that.
+    ///
+    /// - Returns: nil where it is taken back, else what is the matter.
+    private func takeBack(_ trial: TrialJournal, _ failure: TrialFailure) async -> (TrialEvent, WorkReport)? {
+        settled = nil
+        if trial.bootID == kernel.bootID() {
+            let leftovers = await Change(kernel: kernel, files: files).goBack(to: trial.before)
             if !leftovers.isEmpty { return getStuck(failure, leftovers) }
+            endFlows(of: trial)
+            if let applied { _ = size(applied.desired.policy) }
         }
         forgetTrial()
-        _ = remember(found.desired, found.facts, failure)
-        return (.failed(failure), conclude(failure))
+        _ = remember(trial.desired, trial.facts, failure)
+        return nil
     }
 
     private func getStuck(_ failure: TrialFailure, _ leftovers: [String]) -> (TrialEvent, WorkReport) {
@@ -200,7 +205,7 @@ extension Reconciler {
     }
 
     /// The end of a trial that did not succeed.
-    private func conclude(_ failure: TrialFailure) -> WorkReport {
+    private func conclude() -> WorkReport {
         attempt = nil
         troubles[.host] = nil
         return report(refusal?.outcome)

@@ -35,6 +35,8 @@ package actor Reconciler {
         var facts: HostFacts
         var compiled: CompiledPolicy
         var change: PreparedChange?
+        /// The way back, once it is on disk.
+        var journal: TrialJournal?
         /// Who is served before the change.
         var clients: Set<IPAddress> = []
         var conntrack: ConntrackSize?
@@ -58,10 +60,8 @@ package actor Reconciler {
     var attempt: Attempt?
     var spelling = Spelling()
     var settled: Settled?
-    /// What a look that failed says instead of the usual.
-    var hostTrouble: Condition?
-    /// `Kernel.surroundings` before the facts were gathered last.
-    var seenSurroundings: String?
+    /// As they were before the facts were gathered last.
+    var surroundings: Surroundings?
     var drift = DriftHistory()
     /// What clients met when they were asked last, and with which packets that was.
     var findings: [ProbeFinding] = []
@@ -124,7 +124,7 @@ package actor Reconciler {
         var report = WorkReport(status: status, outcome: outcome, retry: retry)
         report.look = LookResult(
             isBlind: settled == nil || settled?.generation == nil,
-            hasOtherTables: seenSurroundings?.contains("filter") == true || seenSurroundings?.contains("nat") == true,
+            hasOtherTables: surroundings?.legacyTables.isEmpty == false,
             rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
             again: health.board.wait)
         return report
@@ -141,7 +141,7 @@ package actor Reconciler {
 
     func currentFacts() async throws(TrialFailure) -> HostFacts {
         do throws(KernelError) {
-            seenSurroundings = kernel.surroundings()
+            surroundings = kernel.surroundings()
             let facts = try await kernel.facts()
             status.facts = facts
             return facts

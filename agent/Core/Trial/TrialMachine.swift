@@ -124,14 +124,14 @@ package struct TrialFailure: Error, Hashable, Sendable, CustomStringConvertible 
     package var reason: String
     package var cause: FailureCause?
 
-    package init(_ result: Outcome.Result, _ reason: String) {
+    package init(_ result: Outcome.Result, _ reason: String, cause: FailureCause? = nil) {
         self.result = result
         self.reason = reason
+        self.cause = cause
     }
 
     init(_ result: Outcome.Result, _ failure: ChangeFailure) {
-        self.init(result, failure.description)
-        cause = failure.cause
+        self.init(result, failure.description, cause: failure.cause)
     }
 
     package var description: String { reason }
