@@ -4,16 +4,21 @@
 /// The documents of these tests: the seed's rules as policies.
 enum Policies {
     /// Masquerade of the whole VPC in both families, for every instance of the lab.
-    static let egress = """
+    static let egress = egress(entry: #"sources: [10.0.0.0/16, "2001:db8:0:100::/56"]"#)
+
+    /// A masquerade with nothing wrong about it but what `entry` says.
+    static func egress(entry: String, selector: String = "{matchLabels: {vpc: demo}}") -> String {
+        """
         apiVersion: natfleet/v1
         kind: NATPolicy
         metadata: {name: egress}
         spec:
-          selector: {matchLabels: {vpc: demo}}
+          selector: \(selector)
           forwarding: {ipv4: true, ipv6: true}
           masquerade:
-            - {name: egress, sources: [10.0.0.0/16, "2001:db8:0:100::/56"]}
+            - {name: egress, \(entry)}
         """
+    }
 
     /// Masquerade of one private subnet only.
     static func egress(of sources: String) -> String {

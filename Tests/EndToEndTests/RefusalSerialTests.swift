@@ -9,16 +9,7 @@ import Testing
 @Suite(.enabled("needs root and namespaces") { await FleetLab.isAvailable })
 struct RefusalSerialTests {
     private static func egress(_ entry: String) -> String {
-        """
-        apiVersion: natfleet/v1
-        kind: NATPolicy
-        metadata: {name: egress}
-        spec:
-          selector: {instances: [nat-b]}
-          forwarding: {ipv4: true, ipv6: true}
-          masquerade:
-            - {name: egress, \(entry)}
-        """
+        Policies.egress(entry: entry, selector: "{instances: [nat-b]}")
     }
 
     @Test(arguments: [

@@ -12,21 +12,8 @@ struct TrialSerialTests {
     /// Shorter than the default, to keep the tests short.
     private static let limit = 10
 
-    /// A masquerade with nothing wrong about it but what `entry` says.
-    private static func egress(_ entry: String, families: String = "") -> String {
-        """
-        apiVersion: natfleet/v1
-        kind: NATPolicy
-        metadata: {name: egress}
-        spec:
-          selector: {matchLabels: {vpc: demo}}
-          forwarding: {ipv4: true, ipv6: true}
-          masquerade:
-            - {name: egress, \(entry)}
-          rollout: {confirmTimeout: \(limit)s}
-        ---
-
-        """
+    private static func egress(_ entry: String) -> String {
+        Policies.egress(entry: entry) + "\n  rollout: {confirmTimeout: \(limit)s}\n---\n"
     }
 
     private static let good = #"sources: [10.0.0.0/16, "2001:db8:0:100::/56"]"#
