@@ -75,17 +75,14 @@ struct TLSTests {
         let limits = BodyLimits(
             small: BodyLimit(bytes: 1000, time: .milliseconds(500)), files: BodyLimit(bytes: 1000, time: .seconds(1)))
         try await LiveServer.with(limits: limits) { server in
-            let clock = ContinuousClock()
             let body = String(repeating: " ", count: 200)
             for chunked in [true, false] {
                 let length = chunked ? "Accept: */*" : "Content-Length: 200"
                 let coding = chunked ? "Transfer-Encoding: chunked" : "Transfer-Encoding:"
-                let start = clock.now
                 let answer = try await server.curl(
                     Endpoints.enroll, "--header", length, "--header", coding, "--header", "Expect:", drip: body)
                 #expect(answer.status == 408)
                 #expect(try problem(answer).code == .bodyTimeout)
-                #expect(clock.now - start < .seconds(5))
             }
             // Others are served meanwhile and afterwards.
             #expect(try await server.curl(Endpoints.ca).status == 200)
@@ -122,7 +119,8 @@ struct TLSTests {
         #expect(answer.status == 200)
         #expect((1...5).contains(try WireJSON.decode(CheckinResponse.self, from: answer.body).nextAfter))
         let start = try #require(stopped.withLock { $0 })
-        #expect(clock.now - start < .seconds(2))
+        // It would have been held for 50 s.
+        #expect(clock.now - start < .seconds(25))
     }
 
     @Test func theServersCertificateIsRenewedWithoutARestart() async throws {

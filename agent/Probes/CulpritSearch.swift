@@ -28,8 +28,8 @@ struct CulpritSearch: Sendable {
     }
 
     private static func forwardingOff(_ family: IPFamily) -> String? {
-        let path = family == .ipv4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding"
-        return sysctl(path) == "0" ? "\(String(path.map { $0 == "/" ? "." : $0 })) is 0" : nil
+        let key = family.forwardingKey
+        return sysctl(SysctlSetting(key, "1").path) == "0" ? "\(key) is 0" : nil
     }
 
     private func rule(ending packet: ProbePacket) async -> String? {

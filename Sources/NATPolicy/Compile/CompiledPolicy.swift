@@ -36,6 +36,11 @@ package struct CompiledMasquerade: Hashable, Sendable {
     package let randomFully: Bool
 }
 
+/// The comment of all rules of an entry.
+///
+/// - Parameter name: `<policy>/<name>`.
+package func ruleComment(_ name: String) -> String { "natfleet:\(name)" }
+
 /// A kernel setting that must hold a value.
 package struct SysctlSetting: Codable, Hashable, Sendable {
     /// When the setting is ours to make, seen from the value found.

@@ -40,7 +40,7 @@ extension Resolver {
         return ResolvedForward(
             policy: layered.policy,
             entry: entry,
-            label: "natfleet:\(name)",
+            label: ruleComment(name),
             admissions: admissions,
             hidden: entry.masquerade ? [nil] : entry.hairpin ? hairpin : []
         )

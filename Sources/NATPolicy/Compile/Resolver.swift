@@ -131,7 +131,7 @@ struct Resolver {
         }
         return .success(
             CompiledMasquerade(
-                label: "natfleet:\(name)",
+                label: ruleComment(name),
                 family: family,
                 interface: interface,
                 sources: withoutOverlaps(networks),

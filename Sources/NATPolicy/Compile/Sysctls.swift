@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import NetAddress
+package import NetAddress
 
 extension FamilyCompiler {
     /// What the kernel must hold before rules and forwarding go on.
@@ -40,9 +40,14 @@ extension FamilyCompiler {
     private func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
 }
 
-func forwardingSetting(_ family: IPFamily) -> SysctlSetting {
-    switch family {
-    case .ipv4: SysctlSetting("net.ipv4.ip_forward", "1")
-    case .ipv6: SysctlSetting("net.ipv6.conf.all.forwarding", "1")
+func forwardingSetting(_ family: IPFamily) -> SysctlSetting { SysctlSetting(family.forwardingKey, "1") }
+
+extension IPFamily {
+    /// The sysctl that turns forwarding on, for all interfaces (kernel Documentation/networking/ip-sysctl.rst).
+    package var forwardingKey: String {
+        switch self {
+        case .ipv4: "net.ipv4.ip_forward"
+        case .ipv6: "net.ipv6.conf.all.forwarding"
+        }
     }
 }

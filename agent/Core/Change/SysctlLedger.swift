@@ -2,15 +2,16 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import NATPolicy
+import NetAddress
 
 /// Sets sysctls so that each can go back to the value that natfleet found (DESIGN §6).
 ///
 /// The value found is on disk before the first write. Turning on ends with forwarding; going back begins with it, since
 /// writing `ip_forward` resets others, whose values found are kept with it and go back with it.
 struct SysctlLedger: Sendable {
-    static let forwardingKeys = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
+    static let forwardingKeys = IPFamily.allCases.map(\.forwardingKey)
     /// What the kernel sets by itself when a key is written (inet_forward_change: the opposite of forwarding).
-    static let sideEffects = ["net.ipv4.ip_forward": ["net.ipv4.conf.all.accept_redirects"]]
+    static let sideEffects = [IPFamily.ipv4.forwardingKey: ["net.ipv4.conf.all.accept_redirects"]]
 
     let kernel: any Kernel
     let files: any StateFiles

@@ -113,12 +113,3 @@ package struct Inspection: Sendable {
         compiled?.forwarding.contains { $0.key == family.forwardingKey } ?? false
     }
 }
-
-extension IPFamily {
-    package var forwardingKey: String {
-        switch self {
-        case .ipv4: "net.ipv4.ip_forward"
-        case .ipv6: "net.ipv6.conf.all.forwarding"
-        }
-    }
-}

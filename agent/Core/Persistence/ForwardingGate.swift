@@ -16,7 +16,7 @@ package struct ForwardingGate: Sendable {
     /// - Returns: what was done and what could not be, as sentences; empty where nothing forwarded.
     package func close(for policy: EffectivePolicy) -> [String] {
         IPFamily.allCases.filter { policy.forwarding[$0] }.compactMap { family in
-            let key = forwardingKey(family)
+            let key = family.forwardingKey
             do throws(KernelError) {
                 guard let now = try kernel.sysctl(key), now != "0" else { return nil }
                 try kernel.setSysctl(key, "0")
@@ -24,13 +24,6 @@ package struct ForwardingGate: Sendable {
             } catch {
                 return "\(key) stays as it is, without natfleet's rules: \(error)"
             }
-        }
-    }
-
-    private func forwardingKey(_ family: IPFamily) -> String {
-        switch family {
-        case .ipv4: "net.ipv4.ip_forward"
-        case .ipv6: "net.ipv6.conf.all.forwarding"
         }
     }
 }

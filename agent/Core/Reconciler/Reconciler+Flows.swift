@@ -34,7 +34,7 @@ extension Reconciler {
         from before: Ruleset, _ policy: EffectivePolicy?, to after: Ruleset, _ facts: HostFacts
     ) throws(TrialFailure) {
         let forwards: [EffectivePolicy.Layered<PortForward>] = policy?.dnat ?? []
-        let draining = forwards.filter { $0.entry.drain == true }.map { "natfleet:\($0.policy)/\($0.entry.name)" }
+        let draining = forwards.filter { $0.entry.drain == true }.map { ruleComment("\($0.policy)/\($0.entry.name)") }
         let sweep = FlowSweep(
             from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining))
         var ended = 0
