@@ -44,9 +44,10 @@ struct Place {
 
     func look(whole: Bool) async -> Inspection {
         let files = DirectoryStateFiles(reading: directory)
-        let machinery = Machinery(
+        var machinery = Machinery(
             kernel: kernel, flows: ConntrackTable(), files: files, persistence: LinuxPersistence(),
             memoryKiB: memoryKiB())
+        machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
         var fault: String?
         var isRunning: Bool?
         do throws(StateFileError) { isRunning = try StateLock.isHeld(directory: directory) } catch {

@@ -63,6 +63,9 @@ package struct SysctlSetting: Codable, Hashable, Sendable {
         self.condition = condition
     }
 
+    /// An interface's name inside a key: sysctl(8) has a slash stand for a dot there.
+    package static func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
+
     /// Below /proc/sys: `net/ipv6/conf/eth0/accept_ra`.
     package var path: String {
         String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })

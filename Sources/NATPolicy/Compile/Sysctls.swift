@@ -20,24 +20,22 @@ extension FamilyCompiler {
     /// is where IPv4's is.
     private var routerAdvertisementSettings: [SysctlSetting] {
         (outside.isEmpty ? otherOutside : outside).map {
-            SysctlSetting("net.ipv6.conf.\(keyPart($0)).accept_ra", "2", .unless("0"))
+            SysctlSetting("net.ipv6.conf.\(SysctlSetting.keyPart($0)).accept_ra", "2", .unless("0"))
         }
     }
 
     /// Clients on the outside interface must not be told to go past this host. The kernel sends redirects when either
     /// of `all` and the interface says so.
     private var redirectSettings: [SysctlSetting] {
-        (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(keyPart($0)).send_redirects", "0") }
+        (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(SysctlSetting.keyPart($0)).send_redirects", "0") }
     }
 
     /// With two interfaces paths may differ by direction, which the strict filter (1) drops. The kernel takes the higher
     /// of `all` and the interface.
     private var pathFilterSettings: [SysctlSetting] {
         guard used.count > 1 else { return [] }
-        return (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(keyPart($0)).rp_filter", "2", .when("1")) }
+        return (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(SysctlSetting.keyPart($0)).rp_filter", "2", .when("1")) }
     }
-
-    private func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
 }
 
 func forwardingSetting(_ family: IPFamily) -> SysctlSetting { SysctlSetting(family.forwardingKey, "1") }

@@ -39,13 +39,17 @@ struct Change: Sendable {
     /// Looks, rehearses what is new, plans.
     mutating func prepare(_ meant: Target) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
-        let known = spelling
+        let known = spelling.known
         let kernel = kernel
         let generation = kernel.rulesetGeneration()
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
-            let spelled = try await spell(meant, family, known, kernel)
-            return (spelled, try await attempt { () throws(KernelError) in try await kernel.observe(family) })
+            try await attempt { () throws(KernelError) in
+                // Rehearsed once for each text.
+                let known = known[family].flatMap { $0.text == meant.text[family] ?? "" ? $0.rules : nil }
+                let spelled = if let known { known } else { try await kernel.spell(meant, family) }
+                return (spelled, try await kernel.observe(family))
+            }
         }
         var before = Snapshot(rules: [:], sysctls: [:], found: [:])
         var plans: [IPFamily: RestorePlan] = [:]
@@ -144,17 +148,15 @@ struct Change: Sendable {
     }
 }
 
-/// The rules as this host spells them; rehearsed once for each text.
-private func spell(
-    _ target: Target, _ family: IPFamily, _ spelling: Spelling, _ kernel: any Kernel
-) async throws(ChangeFailure) -> OwnedState {
-    let text = target.text[family] ?? ""
-    if let known = spelling.known[family], known.text == text { return known.rules }
-    let spelled = try await attempt { () throws(KernelError) in try await kernel.rehearse(family, text) }
-    guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
-        throw ChangeFailure("\(family.label): a throwaway namespace holds other rules than were loaded into it")
+extension Kernel {
+    /// A family's rules as this host spells them, loaded into a throwaway network namespace.
+    func spell(_ target: Target, _ family: IPFamily) async throws(KernelError) -> OwnedState {
+        let spelled = try await rehearse(family, target.text[family] ?? "")
+        guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
+            throw KernelError("\(family.label): a throwaway namespace holds other rules than were loaded into it")
+        }
+        return spelled
     }
-    return spelled
 }
 
 private func attempt<Value>(_ body: () async throws(KernelError) -> Value) async throws(ChangeFailure) -> Value {

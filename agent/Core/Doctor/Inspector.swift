@@ -82,12 +82,7 @@ package struct Inspector: Sendable {
         let rules = await result { () throws(KernelError) in try await machinery.kernel.observe(family) }
         let wanted = await result { () throws(KernelError) in
             guard let compiled = found.compiled else { return OwnedState.none }
-            let target = Target(compiled)
-            let spelled = try await machinery.kernel.rehearse(family, target.text[family] ?? "")
-            guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
-                throw KernelError("a throwaway namespace holds other rules than were loaded into it")
-            }
-            return spelled
+            return try await machinery.kernel.spell(Target(compiled), family)
         }
         return Inspection.Family(
             forwarding: (try? machinery.kernel.sysctl(family.forwardingKey)).flatMap(\.self), rules: rules,
@@ -113,9 +108,7 @@ package struct Inspector: Sendable {
         let facts = found.facts ?? found.applied?.facts
         let outside = facts.flatMap { ($0.defaultRoute(.ipv6) ?? $0.defaultRoute(.ipv4))?.interface }
         found.routerAdvertisements = (outside ?? found.compiled?.outside[.ipv6]).map { interface in
-            // sysctl(8): a slash stands for a dot inside a name.
-            let part = String(interface.map { $0 == "." ? "/" : $0 })
-            return (interface, value("net.ipv6.conf.\(part).accept_ra"))
+            (interface, value("net.ipv6.conf.\(SysctlSetting.keyPart(interface)).accept_ra"))
         }
     }
 
@@ -123,7 +116,8 @@ package struct Inspector: Sendable {
         guard let applied = found.applied, let compiled = found.compiled, let facts = found.facts else { return }
         // The agent's probe is no client.
         let probes = Set(ProbePlan(compiled, of: applied.desired.policy, on: facts).entries.map(\.client))
-        let sweep = FlowSweep(from: compiled.ruleset, to: compiled.ruleset, facts: facts)
+        let sweep = FlowSweep(
+            from: compiled.ruleset, to: compiled.ruleset, facts: facts, ownAddresses: machinery.ownAddresses())
         var clients: Set<IPAddress> = []
         var untranslated: [TrackedFlow] = []
         do throws(KernelError) {
