@@ -10,7 +10,6 @@ import CGlibcCompat
 import FleetModel
 import Logging
 
-@main
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "natfleet-agent",

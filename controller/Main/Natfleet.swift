@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import ControllerCLI
+import DetachedThread
 import Foundation
 
 /// `natfleet`: the controller and its command line.
@@ -13,6 +14,6 @@ struct Natfleet: ParsableCommand {
 @main
 enum Program {
     static func main() async {
-        exit(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
+        endProcess(await runCLI(Natfleet.self, Array(CommandLine.arguments.dropFirst()), .process))
     }
 }

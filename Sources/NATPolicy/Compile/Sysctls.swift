@@ -34,7 +34,9 @@ extension FamilyCompiler {
     /// of `all` and the interface.
     private var pathFilterSettings: [SysctlSetting] {
         guard used.count > 1 else { return [] }
-        return (["all"] + used).map { SysctlSetting("net.ipv4.conf.\(SysctlSetting.keyPart($0)).rp_filter", "2", .when("1")) }
+        return (["all"] + used).map {
+            SysctlSetting("net.ipv4.conf.\(SysctlSetting.keyPart($0)).rp_filter", "2", .when("1"))
+        }
     }
 }
 
