@@ -25,6 +25,9 @@ enum Schema {
                 remedy: "run that version, or put back a backup from before the upgrade")
         }
         try migrator.migrate(pool)
+        // Readers that looked at the file before would prepare `SELECT *` by the schema that they saw, and find columns
+        // missing when SQLite notices.
+        pool.invalidateReadOnlyConnections()
     }
 
     private static let spine = """
