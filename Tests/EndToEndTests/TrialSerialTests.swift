@@ -105,6 +105,9 @@ struct TrialSerialTests {
             try await lab.apply(Self.egress("randomFully: false, " + Self.good))
             try await lab.reverted("nat-a", within: Double(Self.limit) + 20)
             let facts = try await lab.instance("nat-a")?.status?.facts
+            // Whoever is logged in sees it too.
+            let shown = try await lab.exec("nat-a", FleetLab.binaries + "/natfleet-agent", "status").output
+            #expect(shown.contains("critical trial-reverted: ") && shown.contains("instance retry"), "\(shown)")
             try await foreign("-D")
             // The agent looks at once when rules change. That is no reason to try again.
             try await Task.sleep(for: .seconds(3))
@@ -116,6 +119,8 @@ struct TrialSerialTests {
             #expect(retry.succeeded && retry.output == "instance/nat-a tries again\n", "\(retry.errors)")
             try await lab.converged("nat-a", within: 10)
             #expect(try await lab.instance("nat-a")?.lastOutcome?.result == .applied)
+            let well = try await lab.exec("nat-a", FleetLab.binaries + "/natfleet-agent", "status").output
+            #expect(well.contains("none since ") && !well.contains("retry"), "\(well)")
             let events = try await lab.natfleet("events").output
             #expect(events.contains("instance.retried") && events.contains("operator:admin"), "\(events)")
             #expect(agent.output.ranges(of: "result=reverted").count == 1, "\(agent.output)")
