@@ -75,20 +75,28 @@ package struct CheckinRequest: Codable, Hashable, Sendable {
     package var outcome: Outcome?
     /// Hash of the desired state last answered; the answer is held while it is still the one.
     package var answeredHash: String?
+    /// `attempt` of the desired state last answered, 0 where it had none: a later one is answered at once. Absent from
+    /// agents that don't know attempts; they are told of none.
+    package var answeredAttempt: Int?
     /// How long the answer may be held, in seconds; the controller caps it at 50.
     package var wait: Int
 
-    package init(status: InstanceStatus, outcome: Outcome? = nil, answeredHash: String? = nil, wait: Int) {
+    package init(
+        status: InstanceStatus, outcome: Outcome? = nil, answeredHash: String? = nil, answeredAttempt: Int? = nil,
+        wait: Int
+    ) {
         self.status = status
         self.outcome = outcome
         self.answeredHash = answeredHash
+        self.answeredAttempt = answeredAttempt
         self.wait = wait
     }
 }
 
 /// Desired state down.
 package struct CheckinResponse: Codable, Hashable, Sendable {
-    /// Absent when it is the one that the request named as `answeredHash`, or when the layers conflict.
+    /// Absent when it is the one that the request named as `answeredHash` and `answeredAttempt`, or when the layers
+    /// conflict.
     package var desired: DesiredState?
     /// Why nothing is offered although something is wanted: the conflict of layers, in words.
     package var hold: String?
@@ -106,9 +114,17 @@ package struct CheckinResponse: Codable, Hashable, Sendable {
 package struct DesiredState: Codable, Hashable, Sendable {
     package var hash: String
     package var policy: EffectivePolicy
+    /// Grows each time that an operator asks the instance to try again what it refused or took back: milliseconds since
+    /// 1970 of the asking, so that it grows also when a backup is put back or the instance enrols anew. nil when nobody
+    /// ever asked, and from controllers that don't know it. No part of `hash`.
+    package var attempt: Int?
 
-    package init(hash: String, policy: EffectivePolicy) {
+    package init(hash: String, policy: EffectivePolicy, attempt: Int? = nil) {
         self.hash = hash
         self.policy = policy
+        self.attempt = attempt
     }
+
+    /// Whether an operator has asked to try this again since `other`, which is the same otherwise.
+    package func isAskedAfter(_ other: DesiredState) -> Bool { (attempt ?? 0) > (other.attempt ?? 0) }
 }

@@ -18,8 +18,8 @@ package struct LabelRequest: Codable, Hashable, Sendable {
     }
 }
 
-/// What a change of labels did. `POST …/cordon`, `POST …/uncordon` and `DELETE /v1/instances/ID` (forget) answer the
-/// `Instance` itself, as it is now or, for the last, as it last was.
+/// What a change of labels did. `POST …/cordon`, `…/uncordon`, `…/retry` and `DELETE /v1/instances/ID` (forget) answer
+/// the `Instance` itself, as it is now or, for the last, as it last was.
 package struct LabelResponse: Codable, Hashable, Sendable {
     package var instance: Instance
     /// Policies that select it from now on.

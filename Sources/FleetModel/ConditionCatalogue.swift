@@ -11,7 +11,9 @@ extension ConditionKind {
 
     package static let policyRefused = ConditionKind(
         code: "policy-refused", severity: .critical,
-        remedy: "read the reason, then change the policy or the host; the instance keeps what it had")
+        remedy:
+            "read the reason, then change the policy or the host; 'natfleet instance retry ID' has it tried again as it is; "
+            + "the instance keeps what it had")
     package static let applyFailed = ConditionKind(
         code: "apply-failed", severity: .critical,
         remedy: "read which command said what on the instance; the agent tries again by itself")
@@ -28,7 +30,9 @@ extension ConditionKind {
         remedy: "keep one: delete the rules of the other (iptables-legacy-save and iptables-nft-save show them)")
     package static let trialReverted = ConditionKind(
         code: "trial-reverted", severity: .critical,
-        remedy: "read the reason, change the policy or the host; the instance runs what it ran before")
+        remedy:
+            "read the reason, change the policy or the host; 'natfleet instance retry ID' has it tried again as it is; "
+            + "the instance runs what it ran before")
     package static let familyHeldBack = ConditionKind(
         code: "family-held-back", severity: .warning,
         remedy: "give the host a default route of that family, or take the family out of spec.forwarding")

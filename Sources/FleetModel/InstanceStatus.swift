@@ -146,3 +146,13 @@ package struct Instance: Codable, Hashable, Sendable {
         self.certificateExpires = certificateExpires
     }
 }
+
+extension Instance {
+    /// How the last try of what it should run ended, where that is not what it runs: an operator may have it tried again.
+    package var failedTry: Outcome? {
+        guard let lastOutcome, lastOutcome.result != .applied, lastOutcome.hash == desiredHash,
+            status?.runningHash != desiredHash
+        else { return nil }
+        return lastOutcome
+    }
+}

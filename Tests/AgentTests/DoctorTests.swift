@@ -28,14 +28,15 @@ struct DoctorTests {
         return found
     }
 
-    static func look(_ host: FakeHost) async -> Inspection {
-        let machinery = Machinery(kernel: host.kernel, flows: host.flows, files: host.files)
+    static func look(_ host: FakeHost, agentRunning: Bool = true) async -> Inspection {
+        var machinery = Machinery(kernel: host.kernel, flows: host.flows, files: host.files)
+        machinery.told = host.told
         return await Inspector(machinery) { family in
             .success([
                 family == .ipv4
                     ? "default via 10.0.0.1 dev eth0" : "default via fe80::1 dev eth0 proto ra metric 1024"
             ])
-        }.look(now: now, agentRunning: true, whole: true)
+        }.look(now: now, agentRunning: agentRunning, whole: true)
     }
 
     @Test func aHealthyInstanceIsOk() async throws {

@@ -17,17 +17,23 @@ struct FakeHost {
     let clock = FakeClock()
     let kernel: FakeKernel
     let files: MemoryFiles
+    /// What the agent tells whoever is logged in.
+    let told: MemoryFiles
+    let toldFaults = Faults()
     let flows = FakeFlows()
 
     init() throws {
         kernel = FakeKernel(try Self.facts(), faults)
         files = MemoryFiles(faults)
+        told = MemoryFiles(toldFaults)
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
     func start() -> Reconciler {
-        Reconciler(
-            Machinery(kernel: kernel, flows: flows, files: files),
+        var machinery = Machinery(kernel: kernel, flows: flows, files: files)
+        machinery.told = told
+        return Reconciler(
+            machinery,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })
     }
 

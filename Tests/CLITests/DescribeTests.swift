@@ -27,7 +27,7 @@ struct DescribeTests {
                   old          <none>    4
                 Conditions:
                   critical policy-refused: this host has no interface eth7
-                    fix: read the reason, then change the policy or the host; the instance keeps what it had
+                    fix: read the reason, then change the policy or the host; 'natfleet instance retry ID' has it tried again as it is; the instance keeps what it had
                 Host:
                   iptables 1.8.9 (nft)
                   eth0 10.0.0.10/24 2001:db8:0:1::10/64

@@ -160,6 +160,14 @@ final class FakeFleet: FleetClient {
         try change(id) { $0.cordoned = cordoned }
     }
 
+    func retry(_ id: String) async throws -> Instance {
+        let instance = try change(id) { _ in }
+        guard instance.failedTry != nil else {
+            throw FleetError(.conflict, "instance '\(id)' has nothing to try again: it runs what it should")
+        }
+        return instance
+    }
+
     func forget(_ id: String) async throws -> Instance {
         let instance = try change(id) { _ in }
         return try call { state in

@@ -6,7 +6,7 @@ import FleetModel
 import Foundation
 import Testing
 
-/// instance label, cordon, uncordon and forget; events.
+/// instance label, cordon, uncordon, retry and forget; events.
 struct InstanceTests {
     @Test func labels() async throws {
         let fleet = FakeFleet(try exampleFleet())
@@ -42,6 +42,37 @@ struct InstanceTests {
         #expect(answer.map(\.cordoned) == [verb == "cordon"])
     }
 
+    @Test func hasThemTryAgain() async throws {
+        let fleet = FakeFleet(try exampleFleet())
+        let named = try await natfleet("instance retry i-0b", fleet)
+        #expect(
+            named
+                == CommandRun(
+                    code: 0, output: "instance/i-0b tries again\n",
+                    errors: "see how it ends with: natfleet get instances i-0b --watch\n"))
+        // i-0b is the only one of three in prod that was refused something.
+        let selected = try await natfleet("instance retry -l vpc=prod", fleet)
+        #expect(selected.output == named.output)
+        #expect(selected.errors == "2 instances with vpc=prod passed over: nothing to try again\n" + named.errors)
+        fleet.change { $0.instances[2].health = .offline }
+        #expect(
+            try await natfleet("instance retry i-0b", fleet).errors
+                == "instance/i-0b is offline: it tries when it is back\n" + named.errors)
+        let json = try await natfleet("instance retry i-0b -o json", fleet)
+        #expect(try WireJSON.decode([Instance].self, from: Data(json.output.utf8)).map(\.id) == ["i-0b"])
+    }
+
+    @Test(arguments: [
+        ("i-0a", 4, "instance 'i-0a' has nothing to try again: it runs what it should\n"),
+        ("-l az=a", 4, "none of 1 instance with az=a has anything to try again\n"),
+        ("-l vpc=prod -l az=b", 3, "there is no instance with vpc=prod,az=b\n"),
+    ])
+    func saysWhereThereIsNothingToTryAgain(_ words: String, _ code: Int32, _ error: String) async throws {
+        let run = try await natfleet("instance retry \(words)", FakeFleet(try exampleFleet()))
+        #expect(run.code == code && run.output.isEmpty)
+        #expect(run.errors.hasPrefix("error: \(error)"), "\(run.errors)")
+    }
+
     @Test func forgets() async throws {
         let fleet = FakeFleet(try exampleFleet())
         let run = try await natfleet("instance forget i-0d i-0x", fleet)
@@ -58,7 +89,7 @@ struct InstanceTests {
                     errors: "let it come back with: natfleet token create --instance ID\n"))
     }
 
-    @Test(arguments: ["label", "cordon", "uncordon", "forget"])
+    @Test(arguments: ["label", "cordon", "uncordon", "retry", "forget"])
     func saysWhatIsNotThere(_ verb: String) async throws {
         let run = try await natfleet("instance \(verb) nobody \(verb == "label" ? "a=b" : "")")
         #expect(

@@ -47,13 +47,20 @@ final class RealAgent: Sendable {
     }
 
     /// Gets what is wanted, and says why it cannot be.
-    func refuses(_ reason: String) async throws {
+    func refuses(_ reason: String) async throws { try await fails(.refused, .policyRefused, .refused, reason) }
+
+    /// Gets what is wanted, and says why it went back.
+    func reverts(_ reason: String) async throws { try await fails(.reverted, .trialReverted, .reverted, reason) }
+
+    private func fails(
+        _ phase: InstanceStatus.Phase, _ kind: ConditionKind, _ result: Outcome.Result, _ reason: String
+    ) async throws {
         guard let desired = try await checkIn(nil).desired else { return }
         status.withLock { status in
-            status.phase = .refused
-            status.conditions = [Condition(.policyRefused, reason)]
+            status.phase = phase
+            status.conditions = [Condition(kind, reason)]
         }
-        _ = try await checkIn(Outcome(hash: desired.hash, result: .refused, detail: reason, at: clock.now))
+        _ = try await checkIn(Outcome(hash: desired.hash, result: result, detail: reason, at: clock.now))
     }
 
     private func checkIn(_ outcome: Outcome?) async throws -> CheckinResponse {

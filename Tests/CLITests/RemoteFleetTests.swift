@@ -54,6 +54,7 @@ struct RemoteFleetTests {
         _ = try? await fleet.label("i/1", LabelRequest(set: ["a": "b"], remove: ["c"]))
         _ = try? await fleet.setCordoned(true, "i-0a")
         _ = try? await fleet.setCordoned(false, "i-0a")
+        _ = try? await fleet.retry("i-0a")
         _ = try? await fleet.forget("i-0a")
         let lines = wire.requests.withLock { requests in
             requests.map { "\($0.method.rawValue) \($0.url) \(String(decoding: $0.body ?? [], as: UTF8.self))" }
@@ -72,7 +73,7 @@ struct RemoteFleetTests {
                 "POST https://c:8443/v1/diff {\"files\":[]}",
                 "POST https://c:8443/v1/instances/i%2F1/labels {\"remove\":[\"c\"],\"set\":{\"a\":\"b\"}}",
                 "POST https://c:8443/v1/instances/i-0a/cordon ", "POST https://c:8443/v1/instances/i-0a/uncordon ",
-                "DELETE https://c:8443/v1/instances/i-0a ",
+                "POST https://c:8443/v1/instances/i-0a/retry ", "DELETE https://c:8443/v1/instances/i-0a ",
             ])
         let headers = wire.requests.withLock { $0.map { request in request.headers.map { "\($0.name): \($0.value)" } } }
         #expect(headers.allSatisfy { $0.contains("Authorization: Bearer nfo_s") })

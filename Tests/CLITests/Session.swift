@@ -54,6 +54,7 @@ final class Session: Sendable {
         case "reports": try await agent(name).reports()
         case "applies": try await agent(name).applies()
         case "refuses": try await agent(name).refuses(words.dropFirst(2).joined(separator: " "))
+        case "reverts": try await agent(name).reverts(words.dropFirst(2).joined(separator: " "))
         case "run": _ = try await run(Transcript.Command(line: words.dropFirst().joined(separator: " ")))
         default: Issue.record("nothing known happens by '\(words.joined(separator: " "))'")
         }

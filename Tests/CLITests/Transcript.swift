@@ -14,7 +14,7 @@ import Foundation
 /// | `@ after NAME` | all of another session first |
 /// | `@ later SECONDS` | the clock moves |
 /// | `@ enrol ID` | a machine enrols, with the join token that was made last |
-/// | `@ reports ID`, `@ applies ID`, `@ refuses ID WHY` | what it checks in with |
+/// | `@ reports ID`, `@ applies ID`, `@ refuses ID WHY`, `@ reverts ID WHY` | what it checks in with |
 ///
 /// Anything else is a remark. `DIR` is the folder of the session.
 struct Transcript: Sendable {

@@ -84,6 +84,13 @@ struct UsageTests {
             help: "natfleet rollout undo"),
         Wrong(line: "rollout history a b c", message: "name one policy", help: "natfleet rollout history"),
         Wrong(
+            line: "instance retry", message: "name instances, or select them with --label, and not both",
+            help: "natfleet instance retry"),
+        Wrong(
+            line: "instance retry i-0a -l a=b", message: "name instances, or select them with --label, and not both",
+            help: "natfleet instance retry"),
+        Wrong(line: "instance retry -l a=%", message: "'a=%' is not a label", help: "natfleet instance retry"),
+        Wrong(
             line: "render -f x", message: "missing expected argument '--facts <file>'", help: "natfleet render"),
         Wrong(
             line: "import --name web x", message: "say who it is for: --label KEY=VALUE, or --instance ID",
@@ -110,7 +117,7 @@ struct UsageTests {
     static let verbs = [
         "", "apply", "diff", "delete", "get", "describe", "events", "rollout", "rollout history", "rollout undo",
         "instance",
-        "instance label", "instance cordon", "instance uncordon", "instance forget", "token",
+        "instance label", "instance cordon", "instance uncordon", "instance retry", "instance forget", "token",
         "token create", "token list", "token revoke", "render", "import", "completions", "version", "serve", "backup",
     ]
 

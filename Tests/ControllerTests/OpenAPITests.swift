@@ -80,6 +80,14 @@ struct OpenAPITests {
             let desired = try #require(try WireJSON.decode(CheckinResponse.self, from: checkin).desired)
             var running = InstanceStatus.running(desired, conditions: [Condition(.factsLost, "eth1 is gone")])
             running.facts = DescribedAPI.facts
+            let refused = Outcome(hash: desired.hash, result: .refused, detail: "x", at: Date())
+            try await api.call(
+                "POST /v1/checkin", CheckinRequest(status: DescribedAPI.status, outcome: refused, wait: 0))
+            try await api.call("POST /v1/instances/{id}/retry", ["id": "i-1"])
+            let again = CheckinRequest(
+                status: DescribedAPI.status, answeredHash: desired.hash, answeredAttempt: 0, wait: 50)
+            let (_, retry) = try await api.call("POST /v1/checkin", again)
+            #expect(try WireJSON.decode(CheckinResponse.self, from: retry).desired?.attempt != nil)
             let outcome = Outcome(hash: desired.hash, result: .applied, detail: "x", at: Date())
             try await api.call(
                 "POST /v1/checkin",

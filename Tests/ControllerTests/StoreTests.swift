@@ -76,6 +76,7 @@ struct StoreTests {
         "INSERT INTO instance_policy (instance, policy, revision) VALUES ('i-9', 'web', 1)",
         "INSERT INTO instance (id, labels, state, enrolled_at) VALUES ('i-1', '{}', 'active', 1)",
         "INSERT INTO instance (id, labels, state, enrolled_at) VALUES ('i-2', '{}', 'lost', 1)",
+        "UPDATE instance SET attempt = -1",
         "UPDATE join_token SET uses_left = -1",
         "UPDATE certificate SET state = 'good'",
         "UPDATE operator_token SET role = 'root'",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
+import FleetModel
 import Foundation
 import TestSupport
 import Testing
@@ -56,7 +57,8 @@ struct ToolsSerialTests {
             #expect(healthy.contains("1 with translated connections now"), "\(healthy)")
 
             await agent.end()
-            #expect(try await lab.status().agentRuns == false)
+            let ended = try await lab.status()
+            #expect(ended.agentRuns == false && ended.conditions == nil && running.conditions?.isEmpty == true)
             let rules = try await lab.allRules("nat-a")
             let alone = try await lab.expectDoctor(bad: [])
             #expect(alone.contains("2 of 2 ways"), "\(alone)")
@@ -103,7 +105,8 @@ struct ToolsSerialTests {
             await pinging.end(SIGINT)
             expectSame(rules, try await lab.allRules("nat-a"))
             expectSame(sysctls, try await lab.shell("nat-a", Self.sysctls))
-            let files = "ls -d /var/lib/natfleet-agent /etc/sysctl.d/90-natfleet.conf /etc/modules-load.d/natfleet.conf"
+            let files =
+                "ls -d /{var/lib,run}/natfleet-agent /etc/sysctl.d/90-natfleet.conf /etc/modules-load.d/natfleet.conf"
             #expect(try await lab.exec("nat-a", "bash", "-c", files).output == "")
             #expect(try await lab.leaks("nat-a") == "ipv4=0 ipv6=0")
 
@@ -154,6 +157,7 @@ private struct StatusView: Decodable {
     var instance: String?
     var confirmedAt: String?
     var layers: [Layer]
+    var conditions: [Condition]?
 }
 
 private struct DoctorView: Decodable {

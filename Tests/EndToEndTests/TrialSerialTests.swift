@@ -87,6 +87,48 @@ struct TrialSerialTests {
         }
     }
 
+    /// The agent cannot see that somebody else's rule is gone: an operator says so.
+    @Test func whatWasTakenBackIsTriedAgainWhenAnOperatorSaysSo() async throws {
+        try await FleetLab.run { lab in
+            let controller = try await lab.startController()
+            let agent = try await lab.startAgent("nat-a")
+            try await lab.apply(Self.egress(Self.good))
+            try await lab.converged("nat-a")
+            let nothing = try await lab.natfleet("instance", "retry", "nat-a")
+            #expect(nothing.status == 4 && nothing.errors.contains("it runs what it should"), "\(nothing.errors)")
+
+            func foreign(_ change: String) async throws {
+                try await lab.shell(
+                    "nat-a", "iptables -t mangle \(change) FORWARD -m comment --comment foreign -j DROP")
+            }
+            try await foreign("-A")
+            try await lab.apply(Self.egress("randomFully: false, " + Self.good))
+            try await lab.reverted("nat-a", within: Double(Self.limit) + 20)
+            let facts = try await lab.instance("nat-a")?.status?.facts
+            // Whoever is logged in sees it too.
+            let shown = try await lab.exec("nat-a", FleetLab.binaries + "/natfleet-agent", "status").output
+            #expect(shown.contains("critical trial-reverted: ") && shown.contains("instance retry"), "\(shown)")
+            try await foreign("-D")
+            // The agent looks at once when rules change. That is no reason to try again.
+            try await Task.sleep(for: .seconds(3))
+            try await lab.reverted("nat-a", within: 1)
+            #expect(try await lab.instance("nat-a")?.status?.facts == facts)
+
+            let confirmed = agent.output.ranges(of: "applied and confirmed").count
+            let retry = try await lab.natfleet("instance", "retry", "-l", "vpc=demo")
+            #expect(retry.succeeded && retry.output == "instance/nat-a tries again\n", "\(retry.errors)")
+            try await lab.converged("nat-a", within: 10)
+            #expect(try await lab.instance("nat-a")?.lastOutcome?.result == .applied)
+            let well = try await lab.exec("nat-a", FleetLab.binaries + "/natfleet-agent", "status").output
+            #expect(well.contains("none since ") && !well.contains("retry"), "\(well)")
+            let events = try await lab.natfleet("events").output
+            #expect(events.contains("instance.retried") && events.contains("operator:admin"), "\(events)")
+            #expect(agent.output.ranges(of: "result=reverted").count == 1, "\(agent.output)")
+            #expect(agent.output.ranges(of: "applied and confirmed").count == confirmed + 1, "\(agent.output)")
+            #expect(agent.isRunning && controller.isRunning)
+        }
+    }
+
     /// Cuts the instance off from its controller as soon as rules of the policy `web` are there. Says when.
     private static let cutter = """
         until iptables-save -t nat | grep -q natfleet:web; do sleep 0.02; done

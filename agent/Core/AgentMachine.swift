@@ -36,6 +36,8 @@ package struct AgentMachine: Sendable {
     var status: InstanceStatus
     /// The desired hash that the controller answered last; nil asks for it anew.
     var answeredHash: String?
+    /// Which of an operator's requests to try again came with it.
+    var answeredAttempt = 0
     var next: DesiredState?
     /// What the controller has yet to hear, and what the check-in under way carries.
     var outcome: Outcome?
@@ -142,7 +144,8 @@ package struct AgentMachine: Sendable {
         statusSent = status
         outcomeSent = outcome
         let request = CheckinRequest(
-            status: status, outcome: outcome, answeredHash: answeredHash, wait: outcome == nil ? Self.hold : 0)
+            status: status, outcome: outcome, answeredHash: answeredHash, answeredAttempt: answeredAttempt,
+            wait: outcome == nil ? Self.hold : 0)
         return [.checkIn(number: sequence, request)]
     }
 
@@ -204,7 +207,7 @@ package struct AgentMachine: Sendable {
         }
         heldBecause = response.hold
         if let desired = response.desired {
-            answeredHash = desired.hash
+            (answeredHash, answeredAttempt) = (desired.hash, desired.attempt ?? 0)
             next = desired
             actions += startWork(now)
         }

@@ -8,6 +8,8 @@ package import NetAddress
 package struct Configuration: Hashable, Sendable {
     package static let defaultFile = "/etc/natfleet/agent.conf"
     package static let defaultStateDirectory = "/var/lib/natfleet-agent"
+    /// Where a running agent tells what is the matter.
+    package static let runDirectory = "/run/natfleet-agent"
 
     /// `https://HOST:PORT`, without a path.
     package var controller: String

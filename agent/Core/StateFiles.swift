@@ -29,6 +29,8 @@ package enum StateFile: String, CaseIterable, Hashable, Sendable {
     /// The rules that run, as `iptables-restore` and `ip6tables-restore` take them.
     case rulesIPv4 = "rules.v4"
     case rulesIPv6 = "rules.v6"
+    /// What is the matter now, by the running agent: in `/run`, which no disk has to take.
+    case told = "conditions.json"
 }
 
 package struct StateFileError: Error, Hashable, Sendable, CustomStringConvertible {

@@ -54,6 +54,7 @@ struct Run: AsyncParsableCommand {
             conntrack: conntrackUsage)
         machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
         machinery.trim = { natfleet_trim_memory() }
+        machinery.told = try? DirectoryStateFiles(directory: Configuration.runDirectory)
         #if DEBUG
             machinery.reach = dieWhereTold
         #endif

@@ -25,8 +25,8 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "What runs on this instance, since when, from which policy.",
         discussion: """
-            Reads the kernel and the agent's state folder, with or without a running agent, and changes nothing. Needs
-            root to see rules and state. Exit status: 0 when the kernel holds what was confirmed, or nothing was applied
+            Reads the kernel and the agent's state folder, with or without a running agent, and changes nothing. Beside a
+            running agent it shows the conditions that this one reports too. Needs root to see rules and state. Exit status: 0 when the kernel holds what was confirmed, or nothing was applied
             yet; 1 otherwise.
 
             Examples: natfleet-agent status

@@ -48,6 +48,7 @@ struct Place {
             kernel: kernel, flows: ConntrackTable(), files: files, persistence: LinuxPersistence(),
             memoryKiB: memoryKiB())
         machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
+        machinery.told = DirectoryStateFiles(reading: Configuration.runDirectory)
         var fault: String?
         var isRunning: Bool?
         do throws(StateFileError) { isRunning = try StateLock.isHeld(directory: directory) } catch {

@@ -57,6 +57,9 @@ struct UninstallCommand: AsyncParsableCommand {
         } catch {
             report.failures.append(error.description)
         }
+        // Left by an agent that was killed, and gone with the next boot.
+        try? DirectoryStateFiles(reading: Configuration.runDirectory).remove(.told)
+        _ = try? removeStateFolder(Configuration.runDirectory)
         show(report)
         guard report.failures.isEmpty else { throw ExitCode(1) }
     }

@@ -17,6 +17,7 @@ package protocol FleetClient: Sendable {
     func instance(_ id: String) async throws -> Instance
     func label(_ id: String, _ request: LabelRequest) async throws -> LabelResponse
     func setCordoned(_ cordoned: Bool, _ id: String) async throws -> Instance
+    func retry(_ id: String) async throws -> Instance
     func forget(_ id: String) async throws -> Instance
     func tokens() async throws -> [TokenView]
     func createToken(_ request: TokenRequest) async throws -> TokenView

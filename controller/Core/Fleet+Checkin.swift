@@ -14,7 +14,7 @@ extension Fleet {
     /// Status up, desired state down; held while there is nothing new to say.
     ///
     /// Costs a few small reads of the store and writes only what changed. Answers at once when what is wanted is not what the
-    /// agent last heard, and when the request carries an outcome.
+    /// agent last heard, when an operator asked for another try since, and when the request carries an outcome.
     package func checkin(_ request: CheckinRequest, from agent: AgentIdentity) async throws -> CheckinResponse {
         let id = agent.instance
         var ticket = hub.arrive(id)
@@ -26,7 +26,7 @@ extension Fleet {
         let deadline = ContinuousClock.now + .seconds(min(max(request.wait, 0), Self.longestHold))
         while true {
             let wanted = try await wanted(by: agent)
-            if let response = news(wanted, for: id, answered: request.answeredHash) { return response }
+            if let response = news(wanted, for: id, answering: request) { return response }
             let left = deadline - .now
             if request.outcome != nil || left <= .zero { return CheckinResponse(hold: wanted.hold) }
             switch await hub.wait(&ticket, atMost: left) {
@@ -41,11 +41,13 @@ extension Fleet {
     }
 
     /// What to say at once; nil when the agent knows it already.
-    private func news(_ wanted: Wanted, for id: String, answered: String?) -> CheckinResponse? {
+    private func news(_ wanted: Wanted, for id: String, answering request: CheckinRequest) -> CheckinResponse? {
         switch wanted {
         case .run(let desired):
             toldHold.withLock { $0[id] = nil }
-            return desired.hash == answered ? nil : CheckinResponse(desired: desired)
+            // An agent that does not know attempts would try the same thing again and again.
+            let isAskedAgain = request.answeredAttempt.map { (desired.attempt ?? 0) > $0 } ?? false
+            return desired.hash == request.answeredHash && !isAskedAgain ? nil : CheckinResponse(desired: desired)
         case .conflict:
             let told = toldHold.withLock { told in
                 defer { told[id] = wanted.hold }
@@ -61,7 +63,8 @@ extension Fleet {
         let layers = self.layers
         return try await store.read { store in
             _ = try Self.check(agent, in: store)
-            return try layers.wanted(try store.assignments(instance: agent.instance).map(\.layer), in: store)
+            let wanted = try layers.wanted(try store.assignments(instance: agent.instance).map(\.layer), in: store)
+            return wanted.asked(try store.instance(agent.instance)?.attempt ?? 0)
         }
     }
 

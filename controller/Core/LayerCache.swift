@@ -28,6 +28,13 @@ enum Wanted: Hashable, Sendable {
         guard case .conflict(_, let conflicts) = self else { return nil }
         return conflicts.map(\.message).joined(separator: "; ")
     }
+
+    /// The same, for an instance whose operator asked for it to be tried again; 0 where nobody did.
+    func asked(_ attempt: Int) -> Wanted {
+        guard case .run(var desired) = self, attempt > 0 else { return self }
+        desired.attempt = attempt
+        return .run(desired)
+    }
 }
 
 /// Effective policies by the layers that they are made of. Stored revisions are immutable, so an entry is right for ever;

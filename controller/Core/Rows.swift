@@ -76,17 +76,20 @@ package struct InstanceRow: Hashable, Sendable {
     package var labels: [String: String]
     package var state: State
     package var cordoned: Bool
+    /// `DesiredState.attempt`; 0 when nobody asked.
+    package var attempt: Int
     package var enrolledAt: Timestamp
     package var lastSeen: Timestamp?
 
     package init(
-        id: String, labels: [String: String], state: State, cordoned: Bool = false, enrolledAt: Timestamp,
-        lastSeen: Timestamp? = nil
+        id: String, labels: [String: String], state: State, cordoned: Bool = false, attempt: Int = 0,
+        enrolledAt: Timestamp, lastSeen: Timestamp? = nil
     ) {
         self.id = id
         self.labels = labels
         self.state = state
         self.cordoned = cordoned
+        self.attempt = attempt
         self.enrolledAt = enrolledAt
         self.lastSeen = lastSeen
     }

@@ -67,6 +67,7 @@ package protocol StoreWriting: StoreReading {
     func insert(_ instance: InstanceRow) throws
     func setLabels(_ labels: [String: String], instance: String) throws
     func setCordoned(_ cordoned: Bool, instance: String) throws
+    func setAttempt(_ attempt: Int, instance: String) throws
     /// Removes an instance with everything that belongs to it; its events stay.
     func forget(instance: String) throws
     /// Replaces all that the instance should run.

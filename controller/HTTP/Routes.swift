@@ -138,6 +138,9 @@ private func operatorRoutes(_ fleet: Fleet, _ limits: BodyLimits) -> [Route] {
         Route(.post, "\(Endpoints.instances)/{id}/uncordon", .operator(.operator)) { _, context in
             try await fleet.setCordoned(false, try context.name("id"), by: try context.operator)
         },
+        Route(.post, "\(Endpoints.instances)/{id}/retry", .operator(.operator)) { _, context in
+            try await fleet.retry(try context.name("id"), by: try context.operator)
+        },
         Route(.get, Endpoints.tokens, .operator(.viewer)) { _, _ in try await fleet.tokens() },
         Route(.post, Endpoints.tokens, .operator(.operator)) { request, context in
             try await fleet.createToken(try await request.decode(limit: limits.small), by: try context.operator)

@@ -23,7 +23,8 @@ extension InstanceRow {
     init(_ row: Row) throws {
         self.init(
             id: row["id"], labels: try value(row["labels"]), state: try word(row["state"]),
-            cordoned: row["cordoned"] == 1, enrolledAt: Timestamp(milliseconds: row["enrolled_at"]),
+            cordoned: row["cordoned"] == 1, attempt: row["attempt"],
+            enrolledAt: Timestamp(milliseconds: row["enrolled_at"]),
             lastSeen: (row["last_seen"] as Int64?).map(Timestamp.init(milliseconds:)))
     }
 }

@@ -10,6 +10,7 @@ enum Schema {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("0001-spine") { try $0.execute(sql: spine) }
         migrator.registerMigration("0002-cordon") { try $0.execute(sql: cordon) }
+        migrator.registerMigration("0003-attempt") { try $0.execute(sql: attempt) }
         return migrator
     }
 
@@ -24,6 +25,9 @@ enum Schema {
                 remedy: "run that version, or put back a backup from before the upgrade")
         }
         try migrator.migrate(pool)
+        // Readers that looked at the file before would prepare `SELECT *` by the schema that they saw, and find columns
+        // missing when SQLite notices.
+        pool.invalidateReadOnlyConnections()
     }
 
     private static let spine = """
@@ -102,5 +106,9 @@ enum Schema {
 
     private static let cordon = """
         ALTER TABLE instance ADD COLUMN cordoned BIGINT NOT NULL DEFAULT 0 CHECK (cordoned IN (0, 1));
+        """
+
+    private static let attempt = """
+        ALTER TABLE instance ADD COLUMN attempt BIGINT NOT NULL DEFAULT 0 CHECK (attempt >= 0);
         """
 }

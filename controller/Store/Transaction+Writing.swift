@@ -31,12 +31,12 @@ extension Transaction: StoreWriting {
     func insert(_ instance: InstanceRow) throws {
         try run(
             """
-            INSERT INTO instance (id, labels, state, cordoned, enrolled_at, last_seen)
-            VALUES ($1, $2, $3, $4, $5, $6)
+            INSERT INTO instance (id, labels, state, cordoned, attempt, enrolled_at, last_seen)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             """,
             [
                 instance.id, try text(instance.labels), instance.state.rawValue, instance.cordoned ? 1 : 0,
-                instance.enrolledAt.milliseconds, instance.lastSeen?.milliseconds,
+                instance.attempt, instance.enrolledAt.milliseconds, instance.lastSeen?.milliseconds,
             ])
     }
 
@@ -46,6 +46,10 @@ extension Transaction: StoreWriting {
 
     func setCordoned(_ cordoned: Bool, instance: String) throws {
         try run("UPDATE instance SET cordoned = $1 WHERE id = $2", [cordoned ? 1 : 0, instance])
+    }
+
+    func setAttempt(_ attempt: Int, instance: String) throws {
+        try run("UPDATE instance SET attempt = $1 WHERE id = $2", [attempt, instance])
     }
 
     func forget(instance: String) throws {

@@ -58,6 +58,10 @@ package struct AgentStatus: Codable, Hashable, Sendable {
     /// What the controller wanted last and that does not run.
     package var refused: Refused?
     package var trialUntil: Date?
+    /// What the running agent says is the matter, worst first; nil where none runs, or it cannot be read.
+    package var conditions: [Condition]?
+    /// Since when it is that.
+    package var conditionsSince: Date?
     /// What could not be read.
     package var faults: [String]
 
@@ -75,6 +79,8 @@ package struct AgentStatus: Codable, Hashable, Sendable {
                 layers: $0.desired.policy.layers)
         }
         trialUntil = found.trial?.deadline
+        conditions = found.told?.conditions
+        conditionsSince = found.told?.since
         faults = found.stateFaults + [found.factsFault, found.compileFault].compactMap(\.self)
         state = .unknown
         ipv4 = kernel(.ipv4, found)
@@ -149,8 +155,22 @@ extension AgentStatus {
             rows.append(("", refused.detail))
         }
         if let trialUntil { rows.append(("trial", "until \(AgentCore.text(trialUntil))")) }
+        rows += conditionRows
         rows += faults.map { ("fault", $0) }
         return rows
+    }
+
+    private var conditionRows: [(String, String)] {
+        guard let conditions, let conditionsSince else { return [] }
+        let since = "since \(AgentCore.text(conditionsSince))"
+        guard !conditions.isEmpty else { return [("conditions", "none \(since)")] }
+        return [("conditions", since)]
+            + conditions.flatMap { condition in
+                [
+                    ("", "\(condition.severity.rawValue) \(condition.code): \(condition.message)"),
+                    ("", "  fix: \(condition.remedy)"),
+                ]
+            }
     }
 
     private var stateText: String {

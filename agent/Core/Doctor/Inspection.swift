@@ -64,6 +64,8 @@ package struct Inspection: Sendable {
     package var applied: AppliedState?
     package var refusal: Refusal?
     package var trial: TrialJournal?
+    /// What the running agent says is the matter; nil where none runs, or it could not say.
+    package var told: ToldConditions?
     /// As they are, nil with a fault; what was lost since the policy was applied is put back in `compiled`.
     package var facts: HostFacts?
     package var factsFault: String?

@@ -8,6 +8,8 @@ package struct Machinery: Sendable {
     package var kernel: any Kernel
     package var flows: any FlowTable
     package var files: any StateFiles
+    /// Where the agent tells what is the matter; nil where there is no place for that.
+    package var told: (any StateFiles)?
     /// nil where nobody sends packets: at boot, before there is an agent.
     package var probe: (any DataPathProbe)?
     package var persistence: (any Persistence)?

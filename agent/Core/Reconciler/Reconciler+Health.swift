@@ -6,6 +6,12 @@ import NATPolicy
 import NetAddress
 import Netfilter
 
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
 /// What is looked at with every report, at the cost of a few small files.
 extension Reconciler {
     struct Health {
@@ -20,6 +26,8 @@ extension Reconciler {
         var probes: Set<IPAddress> = []
         /// What was shown last.
         var shown: [Condition] = []
+        /// What can be read of it; nil before anything was written.
+        var told: [Condition]?
     }
 
     /// What the link to the controller tells; heard of before each look.
@@ -34,7 +42,20 @@ extension Reconciler {
         // In a trial the settings are on their way.
         if attempt == nil { troubles[.health] = health.watch.conditions(readHealth(now), now: now) }
         health.shown = health.board.shown(Trouble.allCases.flatMap { troubles[$0] ?? [] }, now: now)
+        tell()
         return health.shown.filter { ConditionKind.named($0.code)?.isLocal != true }
+    }
+
+    /// Writes what is shown where `status` reads it, when it is something else. Where that does not go nothing is to be
+    /// read, rather than what was.
+    private func tell() {
+        guard let files = machinery.told, health.told != health.shown else { return }
+        do throws(StateFileError) {
+            try files.save(ToldConditions(conditions: health.shown, since: Date()), .told)
+            health.told = health.shown
+        } catch {
+            try? files.remove(.told)
+        }
     }
 
     private func readHealth(_ now: Double) -> HealthReading {

@@ -44,6 +44,9 @@ extension Reconciler {
         probedAt = clock()
     }
 
-    /// Takes the probe's client away; NAT stays as it is.
-    package func stop() async { await machinery.probe?.stop() }
+    /// Takes the probe's client away, and what was told; NAT stays as it is.
+    package func stop() async {
+        await machinery.probe?.stop()
+        try? machinery.told?.remove(.told)
+    }
 }

@@ -49,7 +49,7 @@ extension Reconciler {
             let facts = try await currentFacts()
             seen = facts
             if let refusal, refusal.outcome.result != .failed, refusal.desired.hash == desired.hash,
-                refusal.facts == facts
+                refusal.facts == facts, !desired.isAskedAfter(refusal.desired)
             {
                 throw TrialFailure(refusal.outcome.result, refusal.outcome.detail)
             }
@@ -180,7 +180,9 @@ extension Reconciler {
 
     /// Keeps why a desired state does not run, so that it is not tried for nothing.
     private func remember(_ desired: DesiredState, _ facts: HostFacts?, _ failure: TrialFailure) -> TrialFailure {
-        let isSame = refusal?.desired.hash == desired.hash && refusal?.outcome.detail == failure.reason
+        let isSame =
+            refusal?.desired.hash == desired.hash && refusal?.outcome.detail == failure.reason
+            && refusal.map { desired.isAskedAfter($0.desired) } == false
         if failure.result == .failed {
             pause = (refusal?.desired.hash == desired.hash ? min(pause.length * 2, 32) : 1, 0)
         }

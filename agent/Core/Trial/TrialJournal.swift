@@ -23,9 +23,10 @@ package struct TrialJournal: Codable, Hashable, Sendable {
     package var before: Snapshot
 }
 
-/// A desired state that did not run here, and why: not tried again until something changes. On disk, since an agent that
-/// starts anew must not try it either.
+/// A desired state that did not run here, and why: not tried again until something changes or an operator asks. On disk,
+/// since an agent that starts anew must not try it either.
 package struct Refusal: Codable, Hashable, Sendable {
+    /// With the attempt that it did not run in: a later one is another request to try.
     package var desired: DesiredState
     /// nil where the host was not looked at.
     package var facts: HostFacts?

@@ -68,6 +68,10 @@ package struct RemoteFleet: FleetClient {
         try await call(.post, "\(Endpoints.instances)/\(segment(id))/\(cordoned ? "cordon" : "uncordon")")
     }
 
+    package func retry(_ id: String) async throws -> Instance {
+        try await call(.post, "\(Endpoints.instances)/\(segment(id))/retry")
+    }
+
     package func forget(_ id: String) async throws -> Instance {
         try await call(.delete, "\(Endpoints.instances)/\(segment(id))")
     }

@@ -50,12 +50,7 @@ extension Instance: Resource {
         guard let desiredHash else { return Cell("conflict", .bad) }
         if desiredLayers.isEmpty, status.layers.isEmpty { return "idle" }
         if status.runningHash == desiredHash { return Cell("current", .good) }
-        return switch (lastOutcome?.hash == desiredHash, lastOutcome?.result) {
-        case (true, .refused): Cell("refused", .bad)
-        case (true, .failed): Cell("failed", .bad)
-        case (true, .reverted): Cell("reverted", .bad)
-        default: Cell("changing", .warning)
-        }
+        return failedTry.map { Cell($0.result.rawValue, .bad) } ?? Cell("changing", .warning)
     }
 
     private var stateAndCordon: Cell { cordoned ? Cell("\(state.text),cordoned", state.style) : state }

@@ -9,13 +9,15 @@ internal import NATPolicy
 struct InstanceGroup: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "instance",
-        abstract: "Label, cordon or forget instances.",
+        abstract: "Label, cordon, retry or forget instances.",
         discussion: """
             Examples:
               natfleet instance label i-0123456789abcdef0 failover-group=a
               natfleet instance cordon i-0123456789abcdef0
             """,
-        subcommands: [InstanceLabel.self, InstanceCordon.self, InstanceUncordon.self, InstanceForget.self]
+        subcommands: [
+            InstanceLabel.self, InstanceCordon.self, InstanceUncordon.self, InstanceRetry.self, InstanceForget.self,
+        ]
     )
 }
 
@@ -168,7 +170,7 @@ struct InstanceForget: Verb {
 
 extension CLIContext {
     /// One after the other; what was done before a failure is shown.
-    fileprivate func each(
+    func each(
         _ ids: [String], _ done: String, as format: OutputFormat, _ change: (String) async throws -> Instance
     ) async throws {
         var changed: [Instance] = []
