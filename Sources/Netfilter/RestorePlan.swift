@@ -8,11 +8,27 @@ package struct RestoreStep: Hashable, Sendable {
     package var text: String
 }
 
-/// Restore inputs to run one after the other; each must have succeeded before the next one starts.
+/// Transactions of one table each, to run one after the other; each must have succeeded before the next one starts.
 package struct RestorePlan: Hashable, Sendable {
     package var steps: [RestoreStep]
 
     package var isEmpty: Bool { steps.isEmpty }
+
+    /// The steps' text for as few runs of iptables-restore as can be: it commits one table after the other and stops at
+    /// the first that fails (iptables-restore(8)). No run gets a table twice.
+    package var inputs: [String] {
+        var inputs: [String] = []
+        var held: Set<Table> = []
+        for step in steps {
+            if held.insert(step.table).inserted, !inputs.isEmpty {
+                inputs[inputs.count - 1] += step.text
+            } else {
+                inputs.append(step.text)
+                held = [step.table]
+            }
+        }
+        return inputs
+    }
 }
 
 /// The way from what the kernel holds to what is wanted, such that at no moment a private source leaves untranslated

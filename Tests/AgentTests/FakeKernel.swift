@@ -75,15 +75,17 @@ final class FakeKernel: Kernel {
         }
     }
 
-    func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
-        try check(.restore, "iptables-restore")
-        do {
-            try machine.withLock { machine in
-                try machine.tables[family]?.restore(step.text)
-                machine.touch("\(family.label) \(step.table.rawValue)")
+    func restore(_ family: IPFamily, _ input: String) async throws(KernelError) {
+        for part in input.split(separator: "COMMIT\n") {
+            try check(.restore, "iptables-restore")
+            do {
+                try machine.withLock { machine in
+                    try machine.tables[family]?.restore("\(part)COMMIT\n")
+                    machine.touch("\(family.label) \(part.dropFirst().prefix { $0 != "\n" })")
+                }
+            } catch {
+                throw KernelError("\(error)")
             }
-        } catch {
-            throw KernelError("\(error)")
         }
     }
 

@@ -105,6 +105,19 @@ struct PlanTests {
                 """)
     }
 
+    @Test func noRunGetsATableTwice() throws {
+        let plan = Netfilter.plan(
+            from: try state(forwardTo: 1, egress: 1), to: try state(forwardTo: 2, egress: 2))
+        #expect(plan.steps.map(\.table) == [.nat, .filter, .nat, .filter])
+        #expect(
+            plan.inputs == [plan.steps[0].text + plan.steps[1].text, plan.steps[2].text + plan.steps[3].text])
+        var rest = plan
+        rest.steps.removeFirst()
+        #expect(rest.inputs == [plan.steps[1].text + plan.steps[2].text, plan.steps[3].text])
+        rest.steps = []
+        #expect(rest.inputs.isEmpty)
+    }
+
     @Test func everyStepIsSafeWhenAllChanges() throws {
         let steps = plan(from: try state(forwardTo: 1, egress: 1), to: try state(forwardTo: 2, egress: 2)).steps
         let text = steps.map(\.text).joined()

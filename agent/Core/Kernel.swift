@@ -14,8 +14,9 @@ package protocol Kernel: Sendable {
     /// kernel.
     /// - Returns: the ruleset as this host's `iptables-save` spells it, which differs between versions.
     func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState
-    /// One transaction: `iptables-restore --noflush`.
-    func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError)
+    /// `iptables-restore --noflush`: one transaction for each table of the input, one after the other, up to the first that
+    /// fails.
+    func restore(_ family: IPFamily, _ input: String) async throws(KernelError)
     /// nil where the kernel has no such key.
     func sysctl(_ key: String) throws(KernelError) -> String?
     /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where

@@ -64,8 +64,8 @@ package struct LinuxKernel: Kernel {
         }
     }
 
-    package func restore(_ family: IPFamily, _ step: RestoreStep) async throws(KernelError) {
-        _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: step.text)
+    package func restore(_ family: IPFamily, _ input: String) async throws(KernelError) {
+        _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: input)
     }
 
     package func rulesetGeneration() -> UInt32? { generation() }

@@ -97,8 +97,8 @@ struct Change: Sendable {
         var generation = change.generation
         if change.plans.values.contains(where: { !$0.isEmpty }) {
             _ = try await eachFamily { family throws(ChangeFailure) in
-                for step in change.plans[family]?.steps ?? [] {
-                    try await attempt { () throws(KernelError) in try await kernel.restore(family, step) }
+                for input in change.plans[family]?.inputs ?? [] {
+                    try await attempt { () throws(KernelError) in try await kernel.restore(family, input) }
                 }
             }
             generation = try await verify(target)
@@ -131,7 +131,7 @@ struct Change: Sendable {
         for family in IPFamily.allCases {
             do throws(KernelError) {
                 let (actual, wanted) = (try await kernel.observe(family), before.rules[family] ?? .none)
-                for step in plan(from: actual, to: wanted).steps { try await kernel.restore(family, step) }
+                for input in plan(from: actual, to: wanted).inputs { try await kernel.restore(family, input) }
             } catch {
                 failures.append("\(family.label): \(error.description)")
             }
