@@ -25,9 +25,9 @@ struct FakeHost {
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start() -> Reconciler {
+    func start(probe: (any DataPathProbe)? = nil) -> Reconciler {
         Reconciler(
-            Machinery(kernel: kernel, flows: flows, files: files),
+            Machinery(kernel: kernel, flows: flows, files: files, probe: probe),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })
     }
 
