@@ -38,7 +38,7 @@ struct EventsSerialTests {
 
     @Test func chainsAtHooksAreListedAndOthersNot() async throws {
         try await Netns.with { net in
-            #expect(try await net.inside("router") { try nftChains() }.isEmpty)
+            let before = try await net.inside("router") { try nftChains() }
             let table = """
                 table inet firewalld { chain filter_FORWARD { type filter hook forward priority filter + 10; }; \
                 chain filter_INPUT { type filter hook input priority filter; }; chain aside { }; }; \
@@ -46,10 +46,8 @@ struct EventsSerialTests {
                 """
             try await net.run("router", "ip6tables-nft -t nat -A POSTROUTING -j ACCEPT; echo '\(table)' | nft -f -")
             let chains = try await net.inside("router") { try nftChains() }
-            #expect(
-                Set(chains.map(\.description)) == [
-                    "ip6 nat POSTROUTING", "inet firewalld filter_FORWARD",
-                ], "\(chains)")
+            let new = Set(chains).subtracting(before).map(\.description).sorted()
+            #expect(new == ["inet firewalld filter_FORWARD", "ip6 nat POSTROUTING"])
             #expect(NftChain.passed(chains, .ipv6) == ["inet firewalld filter_FORWARD"])
         }
     }
