@@ -9,6 +9,8 @@ package enum Difference: Hashable, Sendable {
     case rule(Table, chain: String, number: Int, have: String?, want: String?)
     case missingJump(Table, from: String, to: String)
     case repeatedJump(Table, from: String, to: String, count: Int)
+    /// Others' rules stand above our jump: a difference only where it is asked for.
+    case displacedJump(Table, from: String, to: String, above: Int)
     /// A rule outside our chains that enters one of them in another way than ours does.
     case extraJump(Table, line: String)
 }
@@ -23,14 +25,32 @@ extension Difference: CustomStringConvertible {
         case .missingJump(let table, let from, let to): "\(table.rawValue): \(from) does not enter \(to)"
         case .repeatedJump(let table, let from, let to, let count):
             "\(table.rawValue): \(from) enters \(to) \(count) times"
+        case .displacedJump(let table, let from, let to, let above):
+            "\(table.rawValue): \(from) has \(above) other rule\(above == 1 ? "" : "s") before it enters \(to)"
         case .extraJump(let table, let line): "\(table.rawValue): rule should not be there: \(line)"
         }
     }
 }
 
 /// In what `actual` is not `desired`, tables and chains in order; empty exactly when the two are equal.
-package func differences(of actual: OwnedState, from desired: OwnedState) -> [Difference] {
-    Table.allCases.flatMap { differences(of: actual[$0], from: desired[$0], in: $0) }
+///
+/// - Parameter jumpsFirst: whether our jumps have to be the first rules of their chains.
+package func differences(
+    of actual: OwnedState, from desired: OwnedState, jumpsFirst: Bool = false
+) -> [Difference] {
+    Table.allCases.flatMap { table in
+        differences(of: actual[table], from: desired[table], in: table)
+            + (jumpsFirst ? displacements(of: actual[table], from: desired[table], in: table) : [])
+    }
+}
+
+/// Jumps that are wanted, there once, and not the first rule of their chain.
+private func displacements(
+    of actual: OwnedState.Contents, from desired: OwnedState.Contents, in table: Table
+) -> [Difference] {
+    actual.jumps.filter { jump in
+        jump.position != 1 && desired.jumps.contains(jump) && actual.jumps.count { $0 == jump } == 1
+    }.map { .displacedJump(table, from: $0.from, to: $0.to, above: $0.position - 1) }
 }
 
 private func differences(

@@ -43,21 +43,27 @@ package struct RestorePlan: Hashable, Sendable {
 /// before it when NAT is turned off, a port is forwarded only while filter accepts it, and the guard comes first and
 /// goes last. Most changes need two of the steps. Chains that stay the same are not mentioned, rules that stay keep
 /// their counters (not with ip6tables-nft 1.8.9, which reads counters and drops them).
-package func plan(from actual: OwnedState, to desired: OwnedState) -> RestorePlan {
+///
+/// - Parameter jumpsFirst: whether jumps that stand below others' rules go back before them.
+package func plan(from actual: OwnedState, to desired: OwnedState, jumpsFirst: Bool = false) -> RestorePlan {
     let transition = Transition(from: actual, to: desired)
     let steps = [
-        step(.nat, from: actual.nat, to: transition.nat),
-        step(.filter, from: actual.filter, to: transition.filter),
+        step(.nat, from: actual.nat, to: transition.nat, jumpsFirst: jumpsFirst),
+        step(.filter, from: actual.filter, to: transition.filter, jumpsFirst: jumpsFirst),
         step(.nat, from: transition.nat, to: desired.nat),
         step(.filter, from: transition.filter, to: desired.filter),
     ]
     return RestorePlan(steps: steps.compactMap(\.self))
 }
 
-private func step(_ table: Table, from old: OwnedState.Contents, to new: OwnedState.Contents) -> RestoreStep? {
+private func step(
+    _ table: Table, from old: OwnedState.Contents, to new: OwnedState.Contents, jumpsFirst: Bool = false
+) -> RestoreStep? {
     let changed = new.chains.sorted { $0.key < $1.key }.filter { old.chains[$0.key] != $0.value }
     let removed = old.chains.keys.filter { new.chains[$0] == nil }.sorted()
-    let wrong = old.jumps.filter { jump in !new.jumps.contains(jump) || old.jumps.count { $0 == jump } > 1 }
+    let wrong = old.jumps.filter { jump in
+        !new.jumps.contains(jump) || old.jumps.count { $0 == jump } > 1 || jumpsFirst && jump.position != 1
+    }
     let missing = new.jumps.filter { jump in !old.jumps.contains(jump) || wrong.contains(jump) }
 
     // Declaring a chain empties it; all before the rules, which may enter one another.

@@ -29,8 +29,8 @@ struct FakeHost {
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start() -> Reconciler {
-        var machinery = Machinery(kernel: kernel, flows: flows, files: files)
+    func start(probe: (any DataPathProbe)? = nil) -> Reconciler {
+        var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe)
         machinery.told = told
         return Reconciler(
             machinery,

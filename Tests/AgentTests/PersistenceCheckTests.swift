@@ -93,6 +93,14 @@ struct PersistenceCheckTests {
             testDescription: "AWS's recipe", kind: .forwardsAtBoot,
             says: "/etc/sysctl.d/custom-ip-forwarding.conf:1 sets net.ipv4.ip_forward = 1", isMended: false
         ) { try $0.write("etc/sysctl.d/custom-ip-forwarding.conf", "net.ipv4.ip_forward=1") },
+        Harm(
+            testDescription: "ufw's own settings", kind: .forwardsAtBoot,
+            says: "/etc/ufw/sysctl.conf:2 sets net.ipv6.conf.all.forwarding = 1", isMended: false
+        ) {
+            try $0.write("etc/ufw/ufw.conf", "ENABLED=yes\n")
+            try $0.write("etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n")
+            try $0.write("etc/ufw/sysctl.conf", "#net/ipv4/ip_forward=1\nnet/ipv6/conf/all/forwarding=1\n")
+        },
     ]
 
     @Test(arguments: harms)

@@ -55,6 +55,33 @@ struct PlanTests {
         #expect(actual.displacedJumps.count == 1)
     }
 
+    @Test func whereJumpsHaveToBeFirstOnlyTheyMove() throws {
+        let text = """
+            *nat
+            :NATFLEET-POST - [0:0]
+            :NATFLEET-PRE - [0:0]
+            -A PREROUTING -j DOCKER
+            -A PREROUTING -p udp -j ACCEPT
+            -A PREROUTING -j NATFLEET-PRE
+            -A POSTROUTING -j NATFLEET-POST
+            -A NATFLEET-POST -o eth0 -j MASQUERADE
+            COMMIT
+
+            """
+        let state = try OwnedState(parsing: text)
+        #expect(
+            differences(of: state, from: state, jumpsFirst: true).map(\.description) == [
+                "nat: PREROUTING has 2 other rules before it enters NATFLEET-PRE"
+            ])
+        let moves = ["*nat", "-D PREROUTING -j NATFLEET-PRE", "-I PREROUTING 1 -j NATFLEET-PRE", "COMMIT", ""]
+        #expect(plan(from: state, to: state, jumpsFirst: true).steps.map(\.text) == [moves.joined(separator: "\n")])
+        // A jump that is there twice is put back once, wherever the two stand.
+        let twice = try OwnedState(
+            parsing: text.replacing("-A PREROUTING -j DOCKER", with: "-A PREROUTING -j NATFLEET-PRE"))
+        #expect(differences(of: twice, from: state, jumpsFirst: true).count == 1)
+        #expect(plan(from: twice, to: state, jumpsFirst: true) == plan(from: twice, to: state))
+    }
+
     @Test func onlyTheChangedChainIsRewrittenAndKeepsItsCounters() throws {
         let old = """
             *nat

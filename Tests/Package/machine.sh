@@ -39,6 +39,9 @@ base_machine() {
     mv "$base.new" "$base"
 }
 
+# The distribution's own that are tried out, beside what the packages need.
+others=()
+
 # download PACKAGE…: what they need of the distribution; the machines themselves have no way to a mirror.
 download() {
     (
@@ -50,7 +53,10 @@ download() {
         # A user of apt's own could not write to the bound folder.
         chroot "$work/download" sh -ec '
             apt-get -qq update
-            apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb'
+            apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb "$@"' sh "${others[@]}"
+        # What each machine installs from, without a way to a mirror.
+        rm -rf "${work:?}/lists"
+        cp -a "$work/download/var/lib/apt/lists" "$work/lists"
     )
     umount -R "$work/download"
     # What is kept is only read from here on.
@@ -69,6 +75,7 @@ boot() {
     local deadline=$((SECONDS + 60)) runtime options=()
     mount_root "$1"
     printf '%s\n' "$1" >"$work/$1/etc/hostname"
+    cp -a "$work/lists/." "$work/$1/var/lib/apt/lists"
     # The name that the README gives the controller.
     "$lab" exec "$name" "$1" -- sed 's/\bcontroller\b/& controller.example.internal/' /etc/hosts >"$work/$1/etc/hosts"
     # The README's commands are a person's, who answers apt and has sudo.
@@ -120,7 +127,7 @@ end_all() {
         wait "${launcher_pid[$machine]}" 2>/dev/null || true
     done
     "$lab" down "$name" >/dev/null 2>&1 || true
-    for machine in download controller nat-a; do
+    for machine in download controller nat-a nat-b; do
         umount -R "$work/$machine" 2>/dev/null || true
     done
 }

@@ -41,6 +41,7 @@ struct ProbeDriver {
                     try await runner.run(program, arguments, input: input)
                 },
                 lookup: { tuple throws(KernelError) in try table.lookup(tuple) },
+                chains: { () throws(KernelError) in try nftChains() },
                 log: Logger(label: "probe")
             ))
         while let line = readLine() {

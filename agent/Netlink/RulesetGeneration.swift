@@ -27,6 +27,9 @@ enum NetfilterType {
     static let getFlow: UInt16 = 1 << 8 | 1
     static let deleteFlow: UInt16 = 1 << 8 | 2
     static let getStatistics: UInt16 = 1 << 8 | 4
+    /// NFNL_SUBSYS_NFTABLES; NFT_MSG_NEWCHAIN and NFT_MSG_GETCHAIN of linux/netfilter/nf_tables.h.
+    static let newChain: UInt16 = 10 << 8 | 3
+    static let getChain: UInt16 = 10 << 8 | 4
     /// NFNL_SUBSYS_NFTABLES; NFT_MSG_NEWGEN and NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.
     static let newGeneration: UInt16 = 10 << 8 | 15
     static let getGeneration: UInt16 = 10 << 8 | 16

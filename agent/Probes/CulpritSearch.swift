@@ -13,6 +13,7 @@ struct CulpritSearch: Sendable {
     private static let burst = 20
 
     let programs: ProgramRunner
+    let chains: NftChainList
     let namespace: NetworkNamespace
     let iptables: HostFacts.Iptables
 
@@ -21,9 +22,9 @@ struct CulpritSearch: Sendable {
         let family = packet.destination.family
         if let off = Self.forwardingOff(family) { return off }
         if let rule = await rule(ending: packet) { return rule }
-        let chains = NftChains.passed((try? await programs("nft", ["-j", "list", "chains"], "")) ?? "", family)
-        guard !chains.isEmpty else { return "no rule is seen to drop them, and the kernel tracks none of them" }
-        let names = chains.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
+        let found = NftChain.passed((try? chains()) ?? [], family)
+        guard !found.isEmpty else { return "no rule is seen to drop them, and the kernel tracks none of them" }
+        let names = found.prefix(3).map { "'\($0)'" }.joined(separator: ", ")
         return "no rule of iptables drops them; chains of others do, see nft list chain \(names)"
     }
 

@@ -24,15 +24,21 @@ package actor NamespaceProbe: DataPathProbe {
 
     private let programs: ProgramRunner
     private let lookup: FlowLookup
+    private let chains: NftChainList
     private let log: Logger
     private var client: PrivateClient?
     private var diagnosis: Diagnosis?
     private var last: Task<Void, Never>?
 
-    /// - Parameter lookup: in the network namespace that the agent runs in.
-    package init(programs: @escaping ProgramRunner, lookup: @escaping FlowLookup, log: Logger) {
+    /// - Parameters:
+    ///   - lookup: in the network namespace that the agent runs in.
+    ///   - chains: there as well.
+    package init(
+        programs: @escaping ProgramRunner, lookup: @escaping FlowLookup, chains: @escaping NftChainList, log: Logger
+    ) {
         self.programs = programs
         self.lookup = lookup
+        self.chains = chains
         self.log = log
     }
 
@@ -168,7 +174,8 @@ package actor NamespaceProbe: DataPathProbe {
         if let diagnosis, diagnosis.plan == plan, diagnosis.findings == findings, start < diagnosis.end {
             return diagnosis.explained
         }
-        let search = CulpritSearch(programs: programs, namespace: client.namespace, iptables: plan.iptables)
+        let search = CulpritSearch(
+            programs: programs, chains: chains, namespace: client.namespace, iptables: plan.iptables)
         var explained = findings
         for index in blocked {
             let finding = findings[index]

@@ -13,16 +13,23 @@ struct PreparedChange: Sendable {
     let before: Snapshot
     /// Sentences on what the rules lack; sysctls are told by whoever sets them.
     let differences: [String]
+    let reading: RulesReading
+}
+
+/// What is remembered of a look at the rules.
+struct RulesReading: Sendable {
     /// Of the rules that were looked at, or older.
     let generation: UInt32?
+    /// Jumps with others' rules above them, a sentence each.
+    var displaced: [IPFamily: [String]] = [:]
 }
 
 /// A change that runs and was read back.
 struct PerformedChange: Sendable {
     /// Sentences on what differed before; empty when nothing had to be touched.
     let differences: [String]
-    /// Of the rules as they were read back, or older.
-    let generation: UInt32?
+    /// Of the rules as they were read back.
+    let reading: RulesReading
     /// All that the change concerns, as they are now.
     let sysctls: [String: String]
 }
@@ -37,11 +44,15 @@ struct Change: Sendable {
     var spelling = Spelling()
 
     /// Looks, rehearses what is new, plans.
-    mutating func prepare(_ meant: Target) async throws(ChangeFailure) -> PreparedChange {
+    ///
+    /// - Parameter jumpsFirst: families whose jumps have to stand before others' rules again.
+    mutating func prepare(
+        _ meant: Target, jumpsFirst: Set<IPFamily> = []
+    ) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
         let known = spelling.known
         let kernel = kernel
-        let generation = kernel.rulesetGeneration()
+        var reading = RulesReading(generation: kernel.rulesetGeneration())
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             try await attempt { () throws(KernelError) in
@@ -59,14 +70,17 @@ struct Change: Sendable {
             spelling.known[family] = (meant.text[family] ?? "", wanted)
             target.rules[family] = wanted
             before.rules[family] = actual
-            plans[family] = plan(from: actual, to: wanted)
-            differences += Netfilter.differences(of: actual, from: wanted).map { "\(family.label): \($0)" }
+            reading.displaced[family] = actual.displacements
+            let isFirst = jumpsFirst.contains(family)
+            plans[family] = plan(from: actual, to: wanted, jumpsFirst: isFirst)
+            differences += Netfilter.differences(of: actual, from: wanted, jumpsFirst: isFirst)
+                .map { "\(family.label): \($0)" }
         }
         let ledger = try openLedger()
         before.found = ledger.found
         before.sysctls = try ledger.values(around: target.sysctls + target.forwarding)
         return PreparedChange(
-            target: target, plans: plans, before: before, differences: differences, generation: generation)
+            target: target, plans: plans, before: before, differences: differences, reading: reading)
     }
 
     /// Carries it out and reads it back; what fails is taken back.
@@ -74,10 +88,10 @@ struct Change: Sendable {
     func perform(_ change: PreparedChange) async throws(ChangeFailure) -> PerformedChange {
         do throws(ChangeFailure) {
             var ledger = try openLedger()
-            let generation = try await touch(change, &ledger)
+            let reading = try await touch(change, &ledger)
             return PerformedChange(
                 differences: change.differences + ledger.written.map { "sysctl \($0.key) was \($0.before)" },
-                generation: generation,
+                reading: reading,
                 sysctls: try ledger.values(around: change.target.sysctls + change.target.forwarding))
         } catch {
             var failure = error
@@ -88,38 +102,39 @@ struct Change: Sendable {
 
     private func touch(
         _ change: PreparedChange, _ ledger: inout SysctlLedger
-    ) async throws(ChangeFailure) -> UInt32? {
+    ) async throws(ChangeFailure) -> RulesReading {
         let target = change.target
         let surplus = ledger.surplus(target.sysctls + target.forwarding)
         for key in surplus where SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
         for setting in target.sysctls { try ledger.set(setting) }
         let kernel = kernel
-        var generation = change.generation
+        var reading = change.reading
         if change.plans.values.contains(where: { !$0.isEmpty }) {
             _ = try await eachFamily { family throws(ChangeFailure) in
                 for input in change.plans[family]?.inputs ?? [] {
                     try await attempt { () throws(KernelError) in try await kernel.restore(family, input) }
                 }
             }
-            generation = try await verify(target)
+            reading = try await verify(target)
         }
         for setting in target.forwarding { try ledger.set(setting) }
         for key in surplus where !SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
         for setting in target.sysctls { try ledger.set(setting) }
-        return generation
+        return reading
     }
 
-    private func verify(_ target: Target) async throws(ChangeFailure) -> UInt32? {
+    private func verify(_ target: Target) async throws(ChangeFailure) -> RulesReading {
         let kernel = kernel
-        let generation = kernel.rulesetGeneration()
-        _ = try await eachFamily { family throws(ChangeFailure) in
+        var reading = RulesReading(generation: kernel.rulesetGeneration())
+        reading.displaced = try await eachFamily { family throws(ChangeFailure) in
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
             let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)
             if let first = wrong.first {
                 throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
             }
+            return actual.displacements
         }
-        return generation
+        return reading
     }
 
     /// The way back, which may not leak either: forwarding that was off goes off before the rules change, forwarding that was
@@ -156,6 +171,13 @@ extension Kernel {
             throw KernelError("\(family.label): a throwaway namespace holds other rules than were loaded into it")
         }
         return spelled
+    }
+}
+
+extension OwnedState {
+    /// `displacedJumps`, a sentence each.
+    var displacements: [String] {
+        displacedJumps.map { "\($0.from) enters \($0.to) by its rule \($0.position)" }
     }
 }
 

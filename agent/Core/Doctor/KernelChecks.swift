@@ -75,12 +75,11 @@ private func judge(_ rules: OwnedState, _ family: IPFamily, _ read: Inspection.F
             "rules", family, isTrial ? .warn : .bad, "differ from the policy: \(first)\(more)", fix: repair(found),
             details: Array(wrong.dropFirst().prefix(20)))
     }
-    let displaced = rules.displacedJumps
+    let displaced = rules.displacements
     guard displaced.isEmpty else {
-        let places = displaced.map { "\($0.from) enters \($0.to) by its rule \($0.position)" }
         return Check(
             "rules", family, .warn, "\(rules.summary), as the policy says; others' rules stand above them",
-            fix: "see that none of the rules above drops or accepts what natfleet should carry", details: places)
+            fix: "see that none of the rules above drops or accepts what natfleet should carry", details: displaced)
     }
     return Check("rules", family, .ok, "\(rules.summary), as \(wanted.isEmpty ? "it should be" : "the policy says")")
 }

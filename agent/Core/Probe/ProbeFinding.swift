@@ -95,6 +95,10 @@ extension ProbeFinding {
         }
     }
 
+    /// Somebody keeps clients of a family from what they should reach: NAT does not serve them, or a target answers
+    /// everybody but them.
+    package var keepsClientsOut: Bool { fault != nil || silence != nil && answersInstance.isYes }
+
     /// What could not be found out, as a sentence; nil where all that counts is known.
     package var doubt: String? {
         guard fault == nil, case .unknown(let reason) = forwarded else { return nil }

@@ -110,17 +110,16 @@ extension Reconciler {
             health.missingRules = prepared.missingRules
             let done = try await change.perform(prepared)
             differences = done.differences
+            let known = settled?.displaced
             settled = Settled(done, facts)
+            // Whether that matters is for the probe to say, and soon.
+            if settled?.displaced != known, !drift.isContended(clock()) { probedAt = -.infinity }
             health.missingRules = [:]
         } catch {
             throw TrialFailure(.failed, error)
         }
         let isLocalChange = facts != applied.facts
-        if !differences.isEmpty, !isLocalChange {
-            drift.repaired(differences, clock())
-            status.drift = drift.summary
-            log.warning("put back", metadata: ["differed": "\(brief(differences))"])
-        }
+        if !differences.isEmpty, !isLocalChange { noteRepair(differences) }
         if !differences.isEmpty {
             try endFlows(after: applied, running: compiled, on: facts)
         }
@@ -133,6 +132,13 @@ extension Reconciler {
             await persist(compiled, prepared.target.rules, conntrack, isNew: isLocalChange || !isPersisted)
         }
         return compiled
+    }
+
+    func noteRepair(_ differences: [String]) {
+        drift.repaired(differences, clock())
+        status.drift = drift.summary
+        troubles[.drift] = drift.conditions(clock())
+        log.warning("put back", metadata: ["differed": "\(brief(differences))"])
     }
 
     /// Between two looks nobody needs what a large ruleset needs to be compared.

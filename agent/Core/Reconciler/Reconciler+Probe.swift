@@ -3,8 +3,10 @@
 
 import FleetAPI
 import FleetModel
+import Logging
 import NATPolicy
 import NetAddress
+import Netfilter
 
 /// What clients meet: in the trial, and every half minute.
 extension Reconciler {
@@ -22,7 +24,8 @@ extension Reconciler {
         guard let probe = machinery.probe else { return }
         let plan = ProbePlan(
             attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
-        let found = await probe.run(plan)
+        var found = await probe.run(plan)
+        if try await putJumpsFirst(found, attempt.compiled, on: attempt.facts) { found = await probe.run(plan) }
         if case .failed(let reasons) = gate(before: findings, after: found) {
             throw TrialFailure(.reverted, brief(reasons))
         }
@@ -37,11 +40,57 @@ extension Reconciler {
             if probePlan == nil { probePlan = ProbePlan(try compiled(), of: desired.policy, on: facts) }
             guard let plan = probePlan else { return }
             findings = await probe.run(plan)
+            if findings.contains(where: \.keepsClientsOut), await mendJumps(try compiled(), on: facts) {
+                findings = await probe.run(plan)
+            }
             troubles[.probe] = conditions(of: findings)
         } catch {
             troubles[.probe] = [Condition(.probeFailed, error.reason)]
         }
         probedAt = clock()
+    }
+
+    /// Others may put rules above natfleet's jumps at any time, and that matters only where it keeps clients out (DESIGN §5):
+    /// then the jumps of that family go back to where they were inserted. Others' rules stay as they are.
+    ///
+    /// - Returns: whether anything was put back, so that the answer may be another one.
+    private func putJumpsFirst(
+        _ found: [ProbeFinding], _ compiled: CompiledPolicy, on facts: HostFacts
+    ) async throws(TrialFailure) -> Bool {
+        let families = Set(found.filter(\.keepsClientsOut).map(\.family))
+        guard !families.isEmpty, !knowsJumpsAreFirst(families) else { return false }
+        var change = Change(kernel: kernel, files: files, spelling: spelling)
+        defer { spelling = change.spelling }
+        let differences: [String]
+        do throws(ChangeFailure) {
+            let done = try await change.perform(try await change.prepare(Target(compiled), jumpsFirst: families))
+            settled = Settled(done, facts)
+            differences = done.differences
+        } catch {
+            throw TrialFailure(.failed, error)
+        }
+        guard !differences.isEmpty else { return false }
+        noteRepair(differences + found.compactMap { $0.fault ?? $0.silence })
+        try endFlows(after: applied, running: compiled, on: facts)
+        return true
+    }
+
+    /// Between two trials; what fails is tried again with the next probe.
+    private func mendJumps(_ compiled: CompiledPolicy, on facts: HostFacts) async -> Bool {
+        do throws(TrialFailure) {
+            return try await putJumpsFirst(findings, compiled, on: facts)
+        } catch {
+            log.warning("natfleet's jumps are not put first again", metadata: ["reason": "\(error.reason)"])
+            return false
+        }
+    }
+
+    /// Without reading all rules.
+    private func knowsJumpsAreFirst(_ families: Set<IPFamily>) -> Bool {
+        guard let settled, let generation = settled.generation, generation == kernel.rulesetGeneration() else {
+            return false
+        }
+        return families.allSatisfy { settled.displaced[$0]?.isEmpty == true }
     }
 
     /// Takes the probe's client away, and what was told; NAT stays as it is.

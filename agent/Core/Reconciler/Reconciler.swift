@@ -20,11 +20,14 @@ package actor Reconciler {
     struct Settled {
         /// nil where rules may change without one: on the legacy back end.
         var generation: UInt32?
+        /// Jumps with others' rules above them, a sentence each.
+        var displaced: [IPFamily: [String]]
         var sysctls: [String: String]
         var facts: HostFacts
 
         init(_ change: PerformedChange, _ facts: HostFacts) {
-            generation = facts.iptables.backend == .nft ? change.generation : nil
+            generation = facts.iptables.backend == .nft ? change.reading.generation : nil
+            displaced = change.reading.displaced
             (sysctls, self.facts) = (change.sysctls, facts)
         }
     }

@@ -32,7 +32,7 @@ struct SurroundingFaults: Sendable {
     }
 
     private var forwardsAtBoot: [PersistenceFault] {
-        SysctlFiles.forwarding(in: sysctlFiles).map { PersistenceFault(.forwardsAtBoot, $0) }
+        SysctlFiles.forwarding(in: sysctlFiles + ufwSettings).map { PersistenceFault(.forwardsAtBoot, $0) }
     }
 
     /// As systemd-sysctl reads them (sysctl.d(5)): by name, a folder above hiding files of the same name below;
@@ -45,6 +45,12 @@ struct SurroundingFaults: Sendable {
         }
         let inOrder = paths.sorted { $0.key < $1.key }.map(\.value) + ["/etc/sysctl.conf"]
         return inOrder.map { ($0, text($0)) }
+    }
+
+    /// What ufw sets by itself when it starts, after all others.
+    private var ufwSettings: [(path: String, text: String)] {
+        guard ufwIsOn, let path = shellValues("/etc/default/ufw")["IPT_SYSCTL"], !path.isEmpty else { return [] }
+        return [(path, text(path))]
     }
 
     private func text(_ path: String) -> String { (try? root.text(path)) ?? "" }

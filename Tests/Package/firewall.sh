@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: natfleet contributors
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # packages, work, name, lab, hash: of whoever sources this
+#
+# A machine in whose charge another firewall is, ufw and then firewalld, as the distribution has them: natfleet on it, the
+# other one reloaded meanwhile, and a reboot.
+
+others+=(procps ufw firewalld)
+
+# kernel COMMAND…: in the machine's network, with this machine's programs.
+kernel() { "$lab" exec "$name" nat-b -- "$@"; }
+
+# theirs: all rules but natfleet's, without counters.
+theirs() {
+    # shellcheck disable=SC2016 # for the inner shell
+    kernel bash -c 'for program in iptables ip6tables; do
+        $program-save | grep -vE "^#|NATFLEET-" | sed -E "s/\[[0-9]+:[0-9]+\]/[]/"; done'
+}
+
+# first_rules CHAIN: of both families, without the policy.
+first_rules() { kernel sh -c "iptables -S $1 | sed -n 2p; ip6tables -S $1 | sed -n 2p" | paste -sd' '; }
+
+# shown [CODE]: the instance's conditions, or the message of one.
+shown() {
+    natfleet describe instance i-nat-b | awk -v code="${1-}" '
+        /^[^ ]/ { inside = /^Conditions:/ }
+        inside && /^  [a-z]/ { sub(/:$/, "", $2); if (code == "") list = list $2 " "; else if ($2 == code) print }
+        END { if (code == "") print (list == "" ? "none" : list) }'
+}
+
+served() {
+    expect "client-b -> internet, IPv4, $1" "internet saw 203.0.113.12 *" "$lab" ask "$name" client-b tcp 198.51.100.7 80
+    expect "client-b -> internet, IPv6, $1" "internet saw 2001:db8:0:100::12 *" \
+        "$lab" ask "$name" client-b tcp 2001:db8:ffff::7 80
+}
+
+# connections ADDRESS: for 5 seconds one that stays, and new ones all the time; prints what is lost.
+connections() {
+    # shellcheck disable=SC2016 # for the inner shell
+    "$lab" exec "$name" client-b -- timeout 20 bash -c '
+        exec 3<>"/dev/tcp/$0/80"
+        ask() { echo "$1" >&"$2" && read -r -t 1 line <&"$2" && [[ $line == $3 ]] || echo "lost: $1"; }
+        ask hello 3 "internet saw *"
+        for ((n = 0; SECONDS < 5; n++)); do
+            ask "$n" 3 "$n"
+            { exec 4<>"/dev/tcp/$0/80" && ask "new $n" 4 "internet saw *"; } || echo "lost: new $n"
+            exec 4>&-
+            sleep 0.05
+        done
+        ((n > 20)) || echo "only $n"' "$1"
+}
+
+# unharmed COMMAND…: neither a connection nor a rule of others is lost while it runs.
+unharmed() {
+    local running=() family
+    theirs >"$work/theirs"
+    for family in 198.51.100.7 2001:db8:ffff::7; do
+        connections "$family" >"$work/lost.$family" 2>&1 &
+        running+=($!)
+    done
+    sleep 1
+    in_machine nat-b "$@" >"$work/said" 2>&1 || { cat "$work/said"; failed "$*"; }
+    wait "${running[@]}"
+    if [ -s "$work/lost.198.51.100.7" ] || [ -s "$work/lost.2001:db8:ffff::7" ]; then
+        head -n 5 "$work"/lost.*
+        failed "$*: connections are lost"
+    fi
+    theirs | diff "$work/theirs" - || failed "$*: others' rules have changed"
+    printf 'ok  %s: nothing is lost\n' "$*"
+}
+
+# routed_by_ufw: what it does with packets that are forwarded.
+routed_by_ufw() { in_machine nat-b ufw status verbose | grep -o '[a-z]* (routed)'; }
+kept_by() { natfleet describe instance i-nat-b | sed -n 's/^Kept over reboots: *//p'; }
+lasting() { in_machine nat-b natfleet-agent doctor | grep persistence; }
+
+beside_ufw() {
+    local token
+    say "ufw in charge, denying what is routed"
+    boot nat-b
+    cp "$packages"/natfleet-agent_*.deb "$work/nat-b/root"
+    in_machine nat-b sh -c 'apt-get -qq install procps ufw ./natfleet-agent_*.deb' >"$work/apt" 2>&1 ||
+        { tail -n 5 "$work/apt"; failed "apt-get install ufw"; }
+    in_machine nat-b sh -c 'ufw allow 22/tcp; ufw --force enable' >"$work/said"
+    expect "ufw forwards nothing" "disabled (routed)" routed_by_ufw
+    token=$(natfleet token create --instance i-nat-b --label vpc=prod 2>/dev/null)
+    follow nat-b 4 1 "s/HASH-OF-STEP-2/$hash/; s/TOKEN-OF-STEP-3/$token/"
+    expect "ufw is seen" "by natfleet's own (ufw is in charge)" kept_by
+    expect "nothing is wrong" "none" shown
+    expect "ufw's default" "deny (routed)" routed_by_ufw
+    served "ufw denying"
+    unharmed ufw reload
+    expect "nothing was put back" "none" shown
+
+    # What ufw is told to keep from being routed comes after natfleet's ACCEPT.
+    in_machine nat-b sh -c 'ufw route deny from 10.0.2.0/24; ufw route deny from 2001:db8:0:102::/64' >"$work/said"
+    served "ufw denying them by name"
+    # A rule that goes before everything, as `ufw reload` puts it there.
+    in_machine nat-b sed -i '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP' /etc/ufw/before.rules /etc/ufw/before6.rules
+    in_machine nat-b ufw reload >"$work/said"
+    theirs >"$work/theirs"
+    expect "natfleet's jumps are first again" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
+    expect "and it is told why" '*warning drift-repaired *drops them: -A FORWARD -m comment --comment byhand -j DROP*' shown drift-repaired
+    served "repaired"
+    theirs | diff "$work/theirs" - || failed "others' rules have changed"
+    expect "a reboot changes nothing" "ok *natfleet's own (ufw is in charge)" lasting
+}
+
+reboot_beside_ufw() {
+    say "a reboot beside ufw"
+    halt nat-b
+    # The lab's network outlives the machine.
+    # shellcheck disable=SC2016 # for the inner shell
+    kernel bash -ec '
+        nft flush ruleset
+        echo 0 >/proc/sys/net/ipv4/ip_forward
+        echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
+        conntrack -F 2>/dev/null'
+    boot nat-b
+    expect "ufw has started" "deny (routed)" routed_by_ufw
+    expect "the restore unit has run" "active" in_machine nat-b systemctl is-active natfleet-forwarding
+    expect "natfleet's jumps are first" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
+    served "rebooted beside ufw"
+    expect "nothing is wrong" "none" shown
+}
+
+beside_firewalld() {
+    say "firewalld in charge"
+    in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; apt-get -qq install firewalld' >"$work/apt" 2>&1 ||
+        { tail -n 5 "$work/apt"; failed "apt-get install firewalld"; }
+    # It forwards nothing between interfaces that it was not told of.
+    expect "who rejects clients is named" "*critical probe-failed IPv4, *'inet firewalld filter_FORWARD'*" shown probe-failed
+    in_machine nat-b sh -c 'firewall-cmd --permanent --zone=public --add-interface=eth0; firewall-cmd --reload' >"$work/said"
+    kernel nft list table inet firewalld >"$work/firewalld"
+    served "firewalld, told of the interface"
+    expect "rules that it flushed are back" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
+    kernel nft list table inet firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
+    expect "a reboot changes nothing" "ok *natfleet's own (firewalld is in charge)" lasting
+}
+
+other_firewalls() {
+    beside_ufw
+    reboot_beside_ufw
+    beside_firewalld
+    halt nat-b
+}
