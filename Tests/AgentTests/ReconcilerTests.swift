@@ -213,6 +213,27 @@ struct ReconcilerTests {
         #expect(host.touched().isEmpty)
     }
 
+    /// A change that gives a setting back forgets the value found, and a file sets it before natfleet looks again.
+    @Test func aRebootInATrialForgetsNoValueFound() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let (state, found) = (host.state, try host.found)
+        var machine = TrialMachine()
+        var actions = machine.handle(.offered(FakeHost.nothing), now: 0)
+        while machine.state != .confirming, case .perform(let step) = actions.first {
+            actions = machine.handle(await agent.perform(step).0, now: 0)
+        }
+        #expect(try host.found != found)
+        host.change { machine in
+            let fresh = FakeKernel.Machine(facts: machine.facts)
+            (machine.tables, machine.sysctls, machine.bootID) = (fresh.tables, fresh.sysctls, "boot 2")
+            machine.sysctls["net.ipv6.conf.eth0.accept_ra"] = "2"
+        }
+        #expect(await host.start().restore())
+        #expect(await host.start().start().outcome?.result == .reverted)
+        #expect(try host.found == found)
+        #expect(host.state == state)
+    }
+
     @Test func whatIsNotOnDiskIsNeverGreenAndIsTriedAgain() async throws {
         host.change { machine in
             for key in machine.sysctls.keys { machine.sysctls[key] = key.contains("redirects") ? "0" : "1" }

@@ -6,7 +6,7 @@
 # A machine in whose charge another firewall is, ufw and then firewalld, as the distribution has them: natfleet on it, the
 # other one reloaded meanwhile, and a reboot.
 
-others+=(procps ufw firewalld)
+others+=("procps ufw firewalld")
 
 # kernel COMMAND…: in the machine's network, with this machine's programs.
 kernel() { "$lab" exec "$name" nat-b -- "$@"; }

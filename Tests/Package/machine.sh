@@ -9,6 +9,9 @@ cache=${NATFLEET_CACHE:-/var/cache/natfleet}
 # Of this machine's own release: packages need the libraries that they were built with.
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
+# Ubuntu has some of the packages elsewhere.
+# shellcheck source=/dev/null
+components=$(. /etc/os-release && [ "$ID" != ubuntu ] || printf ,universe)
 base=$cache/$suite-$(dpkg --print-architecture)
 declare -A machine_pid=() launcher_pid=()
 
@@ -34,13 +37,13 @@ base_machine() {
     find_mirror
     [ ! -d "$base" ] || return 0
     rm -rf "$base.new"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates "$suite" "$base.new" "$mirror" \
+    debootstrap --variant=minbase --components="main$components" --include=systemd,systemd-sysv,dbus,ca-certificates "$suite" "$base.new" "$mirror" \
         >"$work/debootstrap.log" 2>&1 || { tail -n 5 "$work/debootstrap.log"; return 1; }
     mv "$base.new" "$base"
 }
 
-# The distribution's own that are tried out, beside what the packages need.
-others=()
+# The distribution's own that are tried out, beside what the packages need; each string names some that go together.
+others=(iptables-persistent)
 
 # download PACKAGE…: what they need of the distribution; the machines themselves have no way to a mirror.
 download() {
@@ -53,7 +56,13 @@ download() {
         # A user of apt's own could not write to the bound folder.
         chroot "$work/download" sh -ec '
             apt-get -qq update
-            apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb "$@"' sh "${others[@]}"
+            for others; do
+                apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb $others
+            done
+            # For its promtool alone.
+            mkdir -p /var/cache/apt/archives/tools
+            cd /var/cache/apt/archives/tools
+            apt-get -qq -o APT::Sandbox::User=root download prometheus' sh "${others[@]}"
         # What each machine installs from, without a way to a mirror.
         rm -rf "${work:?}/lists"
         cp -a "$work/download/var/lib/apt/lists" "$work/lists"
@@ -93,7 +102,7 @@ boot() {
         </dev/null >"$work/$1.log" 2>&1 &
     launcher_pid[$1]=$!
     until machine_pid[$1]=$(pgrep -P "${launcher_pid[$1]}") &&
-        in_machine "$1" systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
+        [[ $(in_machine "$1" systemctl is-system-running 2>/dev/null) == @(running|degraded) ]]; do
         if ((SECONDS >= deadline)); then
             tail -n 20 "$work/$1.log"
             echo "$1 does not boot"
@@ -116,6 +125,33 @@ halt() {
     in_machine "$1" systemctl poweroff >/dev/null 2>&1 || true
     wait "${launcher_pid[$1]}" || true
     unset "machine_pid[$1]" "launcher_pid[$1]"
+}
+
+# cut_power MACHINE: no program of it gets to do anything any more.
+cut_power() {
+    kill -KILL "${machine_pid[$1]}"
+    wait "${launcher_pid[$1]}" 2>/dev/null || true
+    unset "machine_pid[$1]" "launcher_pid[$1]"
+}
+
+# settings MACHINE: what natfleet may change of its network's settings, as KEY = VALUE.
+settings() {
+    "$lab" exec "$name" "$1" -- sysctl -a -r \
+        '^net\.ipv4\.ip_forward$|^net\.ipv[46]\.conf\.(all|eth0)\.(forwarding|accept_ra|(accept|send)_redirects|rp_filter)$'
+}
+
+# end_network MACHINE FILE: as it was when `settings` wrote FILE, and no rules: the network belongs to the lab and outlives the
+# machine, unlike a real one's.
+end_network() {
+    # shellcheck disable=SC2016 # for the inner shell
+    "$lab" exec "$name" "$1" -- bash -ec '
+        # Writing the first one resets others.
+        echo 0 >/proc/sys/net/ipv4/ip_forward
+        sysctl -q -p -
+        for program in iptables ip6tables; do
+            for table in nat filter; do "$program" -t "$table" -F; "$program" -t "$table" -X; done
+        done
+        conntrack -F 2>/dev/null' <"$2"
 }
 
 end_all() {

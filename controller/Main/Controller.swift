@@ -99,7 +99,11 @@ struct Controller {
         if try await !fleet.hasOperators() { try await welcome(port: port) }
         let fingerprint = try authority.fingerprint
         logger.info("fleet authority", metadata: ["sha256": "\(fingerprint)"])
-        logger.info("listening on https://\(ListenAddress(host: listen.host, port: port))")
+        let place = "https://\(ListenAddress(host: listen.host, port: port))"
+        logger.info("listening on \(place)")
+        if let trouble = tellReady(status: "listening on \(place)") {
+            logger.warning("the service manager was not told that the controller is ready: \(trouble)")
+        }
     }
 
     /// Makes the admin token. The file comes before the row: a crash between them makes both again.

@@ -91,6 +91,14 @@ struct SysctlLedger: Sendable {
         return failures
     }
 
+    /// The way back where a reboot has put the kernel back: values found that the change had given back, and so forgotten.
+    /// They are not found again, since a file of settings has set those keys before natfleet looked.
+    static func recall(_ before: Snapshot, _ files: any StateFiles) throws(StateFileError) {
+        let found = try files.load([String: String].self, .sysctls) ?? [:]
+        let whole = before.found.merging(found) { before, _ in before }
+        if whole != found { try files.save(whole, .sysctls) }
+    }
+
     private static func set(_ keys: [String], as before: Snapshot, _ kernel: any Kernel) -> [String] {
         keys.compactMap { key in
             do throws(KernelError) {

@@ -54,8 +54,11 @@ extension Reconciler {
         do {
             let compiled = try compile(applied.desired.policy, on: applied.facts)
             var change = Change(kernel: kernel, files: files)
-            _ = try await change.perform(try await change.prepare(Target(compiled)))
-            log.notice("restored", metadata: ["hash": "\(applied.desired.hash)"])
+            let done = try await change.perform(try await change.prepare(Target(compiled)))
+            // What the distribution did not load, whatever its service says.
+            log.notice(
+                "restored",
+                metadata: ["hash": "\(applied.desired.hash)", "differed": "\(brief(done.differences))"])
             return true
         } catch {
             log.error("restore failed", metadata: ["reason": "\(error)"])

@@ -143,7 +143,8 @@ extension Reconciler {
         }
         // What was heard may not have reached the controller before the agent ended.
         guard let found else { return (.succeeded, report(refusal?.outcome)) }
-        let failure = TrialFailure(.reverted, "the agent ended before the change was confirmed")
+        let who = found.bootID == kernel.bootID() ? "the agent ended" : "the machine was restarted"
+        let failure = TrialFailure(.reverted, "\(who) before the change was confirmed")
         return await takeBack(found, failure) ?? (.failed(failure), conclude())
     }
 
@@ -157,6 +158,12 @@ extension Reconciler {
             if !leftovers.isEmpty { return getStuck(failure, leftovers) }
             endFlows(of: trial)
             if let applied { _ = size(applied.desired.policy) }
+        } else {
+            do throws(StateFileError) {
+                try SysctlLedger.recall(trial.before, files)
+            } catch {
+                return getStuck(failure, [error.description])
+            }
         }
         forgetTrial()
         _ = remember(trial.desired, trial.facts, failure)
