@@ -69,20 +69,29 @@ struct HealthWatchTests {
     @Test func withoutAPolicyNothingHasToBeForwarded() {
         var watch = HealthWatch()
         #expect(watch.conditions(HealthReading(sysctls: ["net.ipv4.ip_forward": "0"]), now: 0).isEmpty)
-        #expect(!watch.looksForClients(now: 0))
+        #expect(!watch.looksForClients(tracked: nil, now: 0))
     }
 
     @Test func looksForClientsUntilOneWasSeenAndAgainForAnotherPolicy() throws {
         var watch = HealthWatch()
         watch.plan = try Self.plan()
-        #expect(watch.looksForClients(now: 0) && watch.conditions(HealthReading(), now: 0).isEmpty)
+        #expect(watch.looksForClients(tracked: nil, now: 0) && watch.conditions(HealthReading(), now: 0).isEmpty)
         #expect(watch.conditions(HealthReading(hasClient: false), now: 0).count == 1)
-        #expect(!watch.looksForClients(now: 29) && watch.looksForClients(now: 30))
+        #expect(!watch.looksForClients(tracked: nil, now: 29) && watch.looksForClients(tracked: nil, now: 30))
         #expect(watch.conditions(HealthReading(hasClient: true), now: 30).isEmpty)
         watch.plan = try Self.plan()
-        #expect(!watch.looksForClients(now: 90) && watch.conditions(HealthReading(), now: 90).isEmpty)
+        #expect(!watch.looksForClients(tracked: nil, now: 90) && watch.conditions(HealthReading(), now: 90).isEmpty)
         watch.plan?.sources.removeLast()
-        #expect(watch.looksForClients(now: 91))
+        #expect(watch.looksForClients(tracked: nil, now: 91))
+    }
+
+    @Test func looksForClientsRarelyWhileNoMoreFlowsAreTracked() throws {
+        var watch = HealthWatch()
+        watch.plan = try Self.plan()
+        let quiet = ConntrackUsage(count: 3, max: 8192, buckets: 8192)
+        _ = watch.conditions(HealthReading(conntrack: quiet, hasClient: false), now: 0)
+        #expect(!watch.looksForClients(tracked: 3, now: 299) && watch.looksForClients(tracked: 3, now: 300))
+        #expect(!watch.looksForClients(tracked: 4, now: 29) && watch.looksForClients(tracked: 4, now: 30))
     }
 
     @Test(

@@ -30,28 +30,38 @@ package struct HealthReading: Sendable {
 
 /// Judges what is read every few seconds. What lasts long enough to be shown is `ConditionBoard`'s to say.
 package struct HealthWatch: Sendable {
-    /// Seconds between two looks for clients.
-    private static let clientPeriod = 30.0
+    /// Seconds between two looks for clients where more flows are tracked than at looks that found none, and otherwise.
+    private static let clientPeriods = (busy: 30.0, quiet: 300.0)
 
     /// What runs; nil where nothing does, or nobody could say yet what it means here.
     package var plan: HealthPlan? {
-        didSet { if plan != oldValue { (hasSeenClient, lookedAt) = (false, -.infinity) } }
+        didSet { if plan != oldValue { (hasSeenClient, lookedAt, quietCount) = (false, -.infinity, 0) } }
     }
     private var hasSeenClient = false
     private var lookedAt = -Double.infinity
+    /// The most flows that were tracked when none was a client's.
+    private var quietCount = 0
     private var conntrack = ConntrackWatch()
 
     package init() {}
 
-    /// Whether to look for clients: that costs a walk through all tracked flows, so until one was seen, and not each time.
-    package func looksForClients(now: Double) -> Bool {
-        plan?.sources.isEmpty == false && !hasSeenClient && now - lookedAt >= Self.clientPeriod
+    /// Whether to look for clients: that costs a walk through the kernel's whole hash table, milliseconds with the lock of
+    /// each bucket, so until one was seen, and rarely while no more flows are there than before.
+    ///
+    /// - Parameter tracked: flows in this network namespace; nil where nobody knows.
+    package func looksForClients(tracked: Int?, now: Double) -> Bool {
+        guard plan?.sources.isEmpty == false, !hasSeenClient else { return false }
+        let isBusy = tracked.map { $0 > quietCount } ?? true
+        return now - lookedAt >= (isBusy ? Self.clientPeriods.busy : Self.clientPeriods.quiet)
     }
 
     /// All that is the case.
     package mutating func conditions(_ reading: HealthReading, now: Double) -> [Condition] {
         var found = reading.link.conditions
-        if let hasClient = reading.hasClient { (hasSeenClient, lookedAt) = (hasClient, now) }
+        if let hasClient = reading.hasClient {
+            (hasSeenClient, lookedAt) = (hasClient, now)
+            quietCount = max(quietCount, reading.conntrack?.count ?? 0)
+        }
         found += conntrack.conditions(reading.conntrack, now: now)
         guard let plan else { return found }
         for family in IPFamily.allCases {

@@ -63,7 +63,9 @@ extension Reconciler {
             conntrack: machinery.conntrack(), link: health.link, missingRules: health.missingRules)
         guard let plan = health.watch.plan else { return reading }
         for setting in plan.forwarding.values { reading.sysctls[setting.key] = try? kernel.sysctl(setting.key) }
-        if health.watch.looksForClients(now: now) { reading.hasClient = hasClient(plan) }
+        if health.watch.looksForClients(tracked: reading.conntrack?.count, now: now) {
+            reading.hasClient = hasClient(plan)
+        }
         return reading
     }
 

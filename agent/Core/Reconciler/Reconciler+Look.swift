@@ -13,6 +13,8 @@ extension Reconciler {
     /// Brings the kernel back to what was confirmed last, under the facts of now.
     package func reconcile(_ look: Look) async -> WorkReport {
         loadOnce()
+        if isTrimDue { machinery.trim() }
+        isTrimDue = false
         var look = look
         troubles[.drift] = drift.conditions(clock())
         // What is the matter with the host may have ended without a word of the kernel's.
@@ -147,6 +149,7 @@ extension Reconciler {
     /// Between two looks nobody needs what a large ruleset needs to be compared.
     func releaseMemory() {
         guard attempt == nil else { return }
+        isTrimDue = true
         if (applied?.desired.policy.dnat.count ?? 0) > 1000 { spelling = Spelling() }
         machinery.trim()
     }

@@ -112,7 +112,10 @@ extension Reconciler {
     private func persistAttempt() async {
         guard let attempt else { return }
         self.attempt = nil
-        probePlan = nil
+        // Its clients of then need no place in the plan from now on.
+        probePlan =
+            machinery.probe == nil
+            ? nil : ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
         troubles[.probe] = conditions(of: findings)
         applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
         refusal = nil

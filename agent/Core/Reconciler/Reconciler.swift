@@ -70,6 +70,8 @@ package actor Reconciler {
     var findings: [ProbeFinding] = []
     var probePlan: ProbePlan?
     var probedAt = -Double.infinity
+    /// Memory was given back while whoever asked for the work still held some of it.
+    var isTrimDue = false
     var diskCheckedAt = -Double.infinity
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
