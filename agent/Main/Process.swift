@@ -86,7 +86,8 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
     @Sendable func obeyTest(_ step: String) {
         if let wanted = getenv("NATFLEET_FAULT_POINT"), String(cString: wanted) == step { kill(getpid(), SIGKILL) }
         if let file = getenv("NATFLEET_STOP_FILE"), (try? readConfiguration(String(cString: file))) == step + "\n" {
-            kill(getpid(), SIGSTOP)
+            // This thread at once: by kill(2) it might go on until another one has taken the signal.
+            raise(SIGSTOP)
         }
     }
 #endif
