@@ -120,7 +120,8 @@ struct DiskSerialTests {
         await agent.daemon.killProgram()
         agent = try disk.runAgent()
         var last: Instance?
-        try await eventually(within: 20, "it is taken back: \(String(describing: last?.status)) \(agent.daemon.output)") {
+        try await eventually(within: 20, "it is taken back: \(String(describing: last?.status)) \(agent.daemon.output)")
+        {
             last = try await lab.instance(host)
             return last?.lastOutcome?.result == .reverted && last?.health == .degraded
         }
@@ -186,7 +187,8 @@ private struct Disk: Sendable {
         // Over it, since nothing makes a file system read-only that has a file open to write: what the agent opens from
         // now on is the kernel's own EROFS.
         case .readOnly:
-            try await lab.shell(host, "cd /; mount --bind \(Self.folder) \(Self.folder); mount -o remount,bind,ro \(Self.folder)")
+            try await lab.shell(
+                host, "cd /; mount --bind \(Self.folder) \(Self.folder); mount -o remount,bind,ro \(Self.folder)")
         }
     }
 
@@ -198,7 +200,8 @@ private struct Disk: Sendable {
 
     /// No file is half written, and none that was not finished is left.
     func expectWholeFiles(_ what: String) async throws {
-        let files = try await lab.shell(host, "cd \(Self.folder); for f in *.json*; do echo $f $(tr -d '\\n' <$f); done")
+        let files = try await lab.shell(
+            host, "cd \(Self.folder); for f in *.json*; do echo $f $(tr -d '\\n' <$f); done")
         for line in files.split(separator: "\n") {
             let parts = line.split(separator: " ", maxSplits: 1)
             let value = parts.count == 2 ? try? JSONSerialization.jsonObject(with: Data(parts[1].utf8)) : nil

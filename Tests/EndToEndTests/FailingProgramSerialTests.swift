@@ -72,7 +72,9 @@ struct FailingProgramSerialTests {
             return message.contains("not taken back yet") || isOver
         }
         let described = try await lab.natfleet("describe", "instance", host).output
-        for part in fault.says(limit: Self.limit) + ["fix: "] { #expect(described.contains(part), "\(what): \(part): \(described)") }
+        for part in fault.says(limit: Self.limit) + ["fix: "] {
+            #expect(described.contains(part), "\(what): \(part): \(described)")
+        }
         #expect(last?.health == .degraded)
         #expect(described.contains("not taken back yet") == fault.keepsFromTakingBack, "\(what): \(described)")
     }
@@ -102,7 +104,8 @@ private struct ProgramFault: Sendable {
     var place: Place
     var way: Misbehaviour
 
-    static let all = Place.allCases.flatMap { place in Misbehaviour.allCases.map { ProgramFault(place: place, way: $0) } }
+    static let all = Place.allCases.flatMap { place in Misbehaviour.allCases.map { ProgramFault(place: place, way: $0) }
+    }
 
     /// Nobody can see what IPv6 holds, so nobody can take it back.
     var leavesIPv6: Bool { place == .readingBack || place == .reading && way == .doesNothing }

@@ -41,7 +41,9 @@ struct LockSerialTests {
                 return last?.status?.conditions.contains { $0.code == "apply-failed" } == true
             }
             let described = try await lab.natfleet("describe", "instance", "nat-a").output
-            for part in ["tables-restore --noflush --counters -w \(Self.bound): exit status 4", "xtables lock", "fix: "] {
+            for part in [
+                "tables-restore --noflush --counters -w \(Self.bound): exit status 4", "xtables lock", "fix: ",
+            ] {
                 #expect(described.contains(part), "\(part): \(described)")
             }
             expectSame(before, try await lab.machine("nat-a"))
@@ -72,7 +74,8 @@ struct LockSerialTests {
 extension FleetLab {
     /// The file is that of iptables/xshared.h; /run is the instance's own.
     fileprivate func holdLock(_ host: String, seconds: Int) async throws -> Daemon {
-        let holder = try daemon(host, ["flock", "/run/xtables.lock", "sh", "-c", "echo held; exec sleep \(seconds)"])
+        let line = "exec 9>>/run/xtables.lock; flock 9; echo held; exec sleep \(seconds)"
+        let holder = try daemon(host, ["bash", "-c", line])
         try await eventually(within: 5, "the lock is held") { holder.output.contains("held") }
         return holder
     }

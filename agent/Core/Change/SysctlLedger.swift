@@ -88,7 +88,7 @@ struct SysctlLedger: Sendable {
             let isWhole = before.found.allSatisfy { kept[$0.key] == $0.value }
             do throws(StateFileError) {
                 if kept != before.found { try files.save(before.found, .sysctls) }
-            } catch where isWhole {}
+            } catch  where isWhole {}
         } catch {
             failures.append(error.description)
         }
