@@ -49,6 +49,38 @@ struct DiskSerialTests {
         }
     }
 
+    /// The settings for boot are on another disk than the state.
+    @Test func settingsThatCannotBeSavedAreTold() async throws {
+        let folder = "/etc/sysctl.d"
+        try await FleetLab.run { lab in
+            let controller = try await lab.startController()
+            let agent = try await lab.startAgent("nat-a")
+            for (fault, way) in [
+                (DiskFault.full, "mount -t tmpfs -o size=4k full \(folder); echo >\(folder)/filler"),
+                (.readOnly, "mount --bind \(folder) \(folder); mount -o remount,bind,ro \(folder)"),
+            ] {
+                try await lab.shell("nat-a", way)
+                try await lab.apply(Policies.egress)
+                let text = "cannot write \(folder)/90-natfleet.conf.new: \(fault.rawValue)"
+                try await eventually(within: 20, "\(fault) shows") {
+                    try await lab.natfleet("describe", "instance", "nat-a").output.contains(text)
+                }
+                let instance = try #require(try await lab.instance("nat-a"))
+                #expect(instance.status?.conditions.map(\.code) == ["not-persisted"] && instance.health == .degraded)
+                for address in ["198.51.100.7", "2001:db8:ffff::7"] {
+                    #expect(try await lab.ask("client-a", "tcp", address, 80).hasPrefix("internet saw "))
+                }
+                try await lab.shell("nat-a", "umount \(folder); ip address add 127.0.0.9/32 dev lo")
+                try await lab.converged("nat-a")
+                #expect(try await lab.shell("nat-a", "cat \(folder)/90-natfleet.conf").contains("accept_ra"))
+                try await lab.shell("nat-a", "ip address del 127.0.0.9/32 dev lo")
+                #expect(try await lab.natfleet("delete", "policy", "egress").succeeded)
+                try await lab.converged("nat-a")
+            }
+            #expect(agent.isRunning && controller.isRunning)
+        }
+    }
+
     private func fail(_ writes: [Write], on disk: Disk) async throws {
         let (lab, host) = (disk.lab, disk.host)
         var agent = try await disk.startAgent()
