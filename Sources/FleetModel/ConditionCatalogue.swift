@@ -16,7 +16,9 @@ extension ConditionKind {
             + "the instance keeps what it had")
     package static let applyFailed = ConditionKind(
         code: "apply-failed", severity: .critical,
-        remedy: "read which command said what on the instance; the agent tries again by itself")
+        remedy:
+            "read which command or file said what, and mend that on the instance (a full disk, a missing program); "
+            + "the agent tries again by itself")
     package static let tableUnreadable = ConditionKind(
         code: "table-unreadable", severity: .critical,
         remedy:

@@ -89,6 +89,9 @@ package struct Forwarding: Codable, Hashable, Sendable {
     }
 
     package subscript(family: IPFamily) -> Bool { family == .ipv4 ? ipv4 : ipv6 }
+
+    /// Those that are forwarded.
+    package var families: [IPFamily] { IPFamily.allCases.filter { self[$0] } }
 }
 
 package struct Masquerade: Codable, Hashable, Sendable {

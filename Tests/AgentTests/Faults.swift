@@ -23,12 +23,17 @@ final class Faults: Sendable {
         var failing: Int?
         /// Kinds that fail until told otherwise.
         var broken: Set<Operation> = []
+        /// What failed last.
+        var failed: Operation?
     }
 
     private let state = Mutex(State())
 
     /// Operations so far.
     var count: Int { state.withLock { $0.count } }
+
+    /// The last operation that was made to fail.
+    var failed: Operation? { state.withLock { $0.failed } }
 
     func failOnce(at number: Int?) {
         state.withLock { $0 = State(failing: number, broken: $0.broken) }
@@ -40,7 +45,9 @@ final class Faults: Sendable {
     func hit(_ operation: Operation) -> Bool {
         state.withLock { state in
             state.count += 1
-            return state.count == state.failing || state.broken.contains(operation)
+            guard state.count == state.failing || state.broken.contains(operation) else { return false }
+            state.failed = operation
+            return true
         }
     }
 }

@@ -131,4 +131,23 @@ struct FlowSweepTests {
         #expect(sweep.fault(of: try TrackedFlow("tcp 10.0.1.10:4000 198.51.100.7:443")) == nil)
         #expect(sweep.fault(of: try TrackedFlow("tcp 10.0.1.10:4000 10.0.0.20:443")) == .untranslated)
     }
+
+    /// Ended are only flows under an address of the host's that is not in a network of the interface, and only when that
+    /// has regained something.
+    @Test(arguments: [
+        ("[2001:db8:0:109::13]:4000", true), ("[2001:db8:0:100::11]:4000", false),
+        ("[2001:db8:0:100::abc]:4000", false), ("[2001:db8:0:10a::1]:4000", false),
+    ])
+    func whatWentAstray(taken: String, isAstray: Bool) throws {
+        let facts = try FlowFixtures.double()
+        let ruleset = try compile(FlowFixtures.policy([try FlowFixtures.egress()]), on: facts).ruleset
+        let server = "[2001:db8:ffff::7]:53"
+        let flow = try TrackedFlow("udp [2001:db8:0:101::10]:4000 \(server) \(server) \(taken)")
+        for regained in [["eth0"], ["eth1"], []] as [Set<String>] {
+            let sweep = FlowSweep(
+                from: ruleset, to: ruleset, facts: facts, ownAddresses: [try IPAddress("2001:db8:0:100::abc")],
+                regained: regained)
+            #expect(sweep.fault(of: flow) == (isAstray && regained == ["eth0"] ? .astray : nil), "\(regained)")
+        }
+    }
 }

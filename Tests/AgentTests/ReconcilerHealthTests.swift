@@ -79,6 +79,27 @@ struct ReconcilerHealthTests {
         #expect(await codes(.everything) == [])
     }
 
+    /// A flow that began while eth0 had no address is masqueraded to whatever address the host has, and keeps it.
+    @Test func flowsThatWentAstrayEndWhenTheAddressIsBack() async throws {
+        let inside = HostFacts.Interface(
+            name: "eth1", addresses: [.init(try IPAddress("2001:db8:0:109::13"), prefixLength: 64)])
+        host.change { $0.facts.interfaces.append(inside) }
+        #expect(await codes(.everything) == [])
+        let whole = host.kernel.machine.withLock { $0.facts }
+        host.change { $0.facts.interfaces[0].addresses.removeAll { $0.address.family == .ipv6 } }
+        _ = await codes(.everything)
+        let server = "[2001:db8:ffff::7]:53"
+        let astray = try TrackedFlow("udp [2001:db8:0:101::10]:4000 \(server) \(server) [2001:db8:0:109::13]:4000")
+        let right = try TrackedFlow("udp [2001:db8:0:101::10]:4001 \(server) \(server) [2001:db8:0:100::11]:4001")
+        let foreign = try TrackedFlow("udp [2001:db8:0:101::10]:4003 \(server) \(server) [2001:db8:0:10a::1]:4003")
+        host.flows.flows.withLock { $0 = [astray, right, foreign] }
+        _ = await codes(.everything)
+        #expect(host.flows.flows.withLock { $0.count } == 3, "it is not back yet")
+        host.change { $0.facts = whole }
+        #expect(await codes(.everything) == [])
+        #expect(host.flows.flows.withLock { $0 } == [right, foreign])
+    }
+
     @Test func clientsThatNeverCome() async throws {
         #expect(await codes() == [])
         host.clock.advance(600)

@@ -83,11 +83,11 @@ struct WorstDayTests {
         let gate = ForwardingGate(kernel: host.kernel)
         let policy = try FakeHost.desired().policy
         #expect(
-            gate.close(for: policy) == [
+            gate.close(policy.forwarding.families) == [
                 "net.ipv4.ip_forward was 1 without natfleet's rules and is 0 now",
                 "net.ipv6.conf.all.forwarding was 1 without natfleet's rules and is 0 now",
             ])
-        #expect(isForwarding == [false, false] && gate.close(for: policy).isEmpty)
+        #expect(isForwarding == [false, false] && gate.close(policy.forwarding.families).isEmpty)
     }
 
     /// The same, and no rule can be loaded.
@@ -101,15 +101,24 @@ struct WorstDayTests {
         #expect(host.state == asApplied)
     }
 
+    /// The same, and nobody can tell which policy ran.
+    @Test func aRestoreOfRulesAloneThatFailsClosesTheGate() async throws {
+        host.files.contents.withLock { $0[.applied] = [1] }
+        try reboot(isForwarding: true)
+        host.faults.fail(.restore)
+        #expect(await host.start().restore() == false)
+        #expect(isForwarding == [false, false])
+    }
+
     @Test func theGateLeavesFamiliesAloneThatThePolicyDoesNotForward() throws {
         try reboot(isForwarding: true)
         var policy = try FakeHost.desired().policy
         policy.forwarding.ipv6 = false
-        #expect(ForwardingGate(kernel: host.kernel).close(for: policy).count == 1)
+        #expect(ForwardingGate(kernel: host.kernel).close(policy.forwarding.families).count == 1)
         #expect(isForwarding == [false, true])
         host.faults.fail(.setSysctl)
         policy.forwarding.ipv6 = true
-        let failures = ForwardingGate(kernel: host.kernel).close(for: policy)
+        let failures = ForwardingGate(kernel: host.kernel).close(policy.forwarding.families)
         #expect(failures.count == 1 && failures[0].contains("stays as it is"))
     }
 }

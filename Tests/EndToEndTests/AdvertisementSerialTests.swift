@@ -8,7 +8,9 @@ import Testing
 /// The IPv6 default route, which comes from router advertisements, while forwarding goes on, off and on again.
 @Suite(.enabled("needs root and namespaces") { await FleetLab.isAvailable })
 struct AdvertisementSerialTests {
-    /// Seconds that a route lives without an advertisement, and that a machine which stopped listening keeps it at most.
+    /// Seconds that a route lives without an advertisement, and that a machine which stopped listening keeps it at most. Each
+    /// look comes after that time has passed since the change, so it is worth one after a minute, or half an hour, with the
+    /// lifetimes of real routers.
     private static let lifetime = 9
 
     private static let advertisements = """
@@ -35,7 +37,8 @@ struct AdvertisementSerialTests {
 
         """
 
-    /// nat-a leaves advertisements to the kernel, nat-b to systemd-networkd.
+    /// nat-a leaves advertisements to the kernel, nat-b to systemd-networkd. What routes are there at each look was learned
+    /// from advertisements that came after the change.
     @Test(.enabled("needs systemd-networkd") { FileManager.default.isExecutableFile(atPath: Self.networkd) })
     func theDefaultRouteOutlivesEnablingDisablingAndEnablingAgain() async throws {
         try await FleetLab.run { lab in

@@ -5,12 +5,12 @@ import FleetModel
 import TestSupport
 import Testing
 
-/// A change that fails half way: IPv4, IPv6 and the sysctls change together or not at all.
+/// A change that fails half way: IPv4, IPv6 and the sysctls change together or not at all, from nothing and from a policy
+/// that runs. `FailingProgramSerialTests` has the other ways and places.
 @Suite(.enabled("needs root and namespaces") { await FleetLab.isAvailable })
 struct AllOrNothingSerialTests {
     /// When the stand-in for ip6tables-restore fails, as conditions of a shell.
     enum Failing: String, CaseIterable, Sendable {
-        case always = "true"
         /// Not in the rehearsal: IPv4 has changed by then.
         case inEarnest = "[[ $* == *--noflush* ]]"
         /// After table nat, and so with half of IPv6 changed as well.

@@ -28,6 +28,16 @@ struct OutsideInterfaceSerialTests {
 
         """
 
+    /// One UDP flow, which asks again and again whom the server sees.
+    private static let datagrams = """
+        exec 3<>/dev/udp/2001:db8:ffff::7/53
+        while :; do
+            echo >&3
+            timeout 1 dd bs=65536 count=1 status=none <&3
+            sleep 0.2
+        done
+        """
+
     @Test func rulesFollowAnInterfaceThatComesAndGoes() async throws {
         try await FleetLab.run { lab in
             // A host that owns nat-c's next address would answer for it.
@@ -48,8 +58,17 @@ struct OutsideInterfaceSerialTests {
                 "nat-c", "ip addr del 10.0.0.13/24 dev eth0; ip addr del 2001:db8:0:100::13/64 dev eth0")
             try await expectTrouble(lab, "the addresses are gone")
             expectSame(rules, try await lab.ownRules("nat-c"), "without addresses")
+            // The kernel translates what begins now to an address of the inside, and goes on so.
+            let flow = try lab.daemon("client-c", ["bash", "-c", Self.datagrams])
+            try await eventually(within: 10, "a flow goes astray: \(flow.output)") {
+                flow.output.contains("internet saw 2001:db8:0:109::13 ")
+            }
             try await lab.setOutside(13)
             try await expectService(lab, 13, "eth0", "the addresses are back")
+            try await eventually(within: 10, "the flow goes out as others do: \(flow.output.suffix(300))") {
+                flow.output.split(separator: "\n").last?.hasPrefix("internet saw 2001:db8:0:100::13 ") == true
+            }
+            await flow.end()
 
             try await lab.shell("nat-c", "ip addr flush dev eth0 scope global")
             try await lab.setOutside(12)

@@ -110,12 +110,14 @@ struct RefusalSerialTests {
 
 extension FleetLab {
     /// Everything of a machine that natfleet changes: rules, counters aside, and sysctls. Not the built-in chains that
-    /// accept all, which iptables makes at first use and cannot take away.
+    /// accept all, which iptables makes at first use and cannot take away, nor the probe's interface, which comes and goes.
     func machine(_ instance: String) async throws -> String {
         let rules = try await allRules(instance).split(separator: "\n").filter { line in
             !line.contains(/^(\*[a-z]+|:[A-Z]+ ACCEPT \[\]|COMMIT)$/)
         }
         return try await rules.joined(separator: "\n")
-            + shell(instance, "sysctl -a 2>/dev/null | grep -E 'forward|redirects|rp_filter|accept_ra '")
+            + shell(
+                instance,
+                "sysctl -a 2>/dev/null | grep -E 'forward|redirects|rp_filter|accept_ra ' | grep -v natfleet-probe")
     }
 }

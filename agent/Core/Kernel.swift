@@ -29,6 +29,11 @@ package protocol Kernel: Sendable {
     func setSysctl(_ key: String, _ value: String) throws(KernelError)
 }
 
+extension IPFamily {
+    /// What its iptables is called; `-save` and `-restore` follow.
+    package var program: String { self == .ipv4 ? "iptables" : "ip6tables" }
+}
+
 /// What decides which back end has which rules, as far as it shows without running a program.
 package struct Surroundings: Hashable, Sendable {
     /// Where `iptables` leads once links are followed; empty where it is not installed.

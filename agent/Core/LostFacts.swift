@@ -11,6 +11,12 @@ package enum LostFact: Hashable, Sendable {
     case address(IPFamily, String)
     case interface(String)
 
+    package var interface: String {
+        switch self {
+        case .route(_, let name), .address(_, let name), .interface(let name): name
+        }
+    }
+
     package var condition: Condition {
         switch self {
         case .route(let family, let interface):

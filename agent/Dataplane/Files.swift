@@ -168,7 +168,8 @@ package struct StateLock: Sendable {
     /// - Throws: when another process holds it.
     package init(directory: String) throws(StateFileError) {
         let path = "\(directory)/lock"
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        // To read: on a disk that has become read-only the file that is there is still good for a lock.
+        descriptor = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw fault("open", path) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)

@@ -12,6 +12,8 @@ package struct LinuxKernel: Kernel {
     let vpcCIDRs: [CIDR]
     let controller: [Endpoint]
     let generation: @Sendable () -> UInt32?
+    /// Seconds that the legacy back end waits for its lock while somebody else has it.
+    package var lockWait = 10
 
     /// - Parameters:
     ///   - vpcCIDRs: what the configuration says of the VPC.
@@ -52,7 +54,7 @@ package struct LinuxKernel: Kernel {
     package func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState {
         guard !text.isEmpty else { return .none }
         // One namespace for both: it is gone with its last process.
-        let line = "\(family.program("-restore")) -w 10 && exec \(family.program("-save"))"
+        let line = "\(family.program("-restore")) -w \(lockWait) && exec \(family.program("-save"))"
         return try parse(await runner.run("unshare", ["--net", "sh", "-c", line], input: text), of: line)
     }
 
@@ -65,7 +67,8 @@ package struct LinuxKernel: Kernel {
     }
 
     package func restore(_ family: IPFamily, _ input: String) async throws(KernelError) {
-        _ = try await runner.run(family.program("-restore"), ["--noflush", "--counters", "-w", "10"], input: input)
+        let arguments = ["--noflush", "--counters", "-w", "\(lockWait)"]
+        _ = try await runner.run(family.program("-restore"), arguments, input: input)
     }
 
     package func rulesetGeneration() -> UInt32? { generation() }
@@ -108,5 +111,5 @@ package struct LinuxKernel: Kernel {
 }
 
 extension IPFamily {
-    func program(_ suffix: String) -> String { (self == .ipv4 ? "iptables" : "ip6tables") + suffix }
+    func program(_ suffix: String) -> String { program + suffix }
 }

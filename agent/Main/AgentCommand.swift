@@ -45,9 +45,12 @@ struct Run: AsyncParsableCommand {
         let lock = try exitOnFault(log) { try StateLock(directory: configuration.stateDirectory) }
         defer { lock.release() }
         let link = try exitOnFault(log) { try HTTPSControllerLink(configuration: configuration, files: files) }
-        let kernel = LinuxKernel(
+        let limit = secondsOfTest("NATFLEET_COMMAND_SECONDS")
+        var kernel = LinuxKernel(
+            runner: limit.map { CommandRunner(timeout: .seconds($0)) } ?? CommandRunner(),
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
             generation: rulesetGeneration)
+        if let seconds = secondsOfTest("NATFLEET_LOCK_SECONDS") { kernel.lockWait = seconds }
         var machinery = Machinery(
             kernel: kernel, flows: ConntrackTable(), files: files, probe: makeProbe(log),
             persistence: LinuxPersistence(), memoryKiB: memoryKiB(),
@@ -56,7 +59,7 @@ struct Run: AsyncParsableCommand {
         machinery.trim = { natfleet_trim_memory() }
         machinery.told = try? DirectoryStateFiles(directory: Configuration.runDirectory)
         #if DEBUG
-            machinery.reach = dieWhereTold
+            machinery.reach = obeyTest
         #endif
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)

@@ -81,11 +81,25 @@ func controllerEndpoints(_ url: String) -> [Endpoint] {
 }
 
 #if DEBUG
-    /// For tests: kills this process before the step of a trial that NATFLEET_FAULT_POINT names, once, as a power cut would.
-    @Sendable func dieWhereTold(_ step: String) {
+    /// For tests: kills this process before the step of a trial that NATFLEET_FAULT_POINT names, as a power cut would, or
+    /// stops it (SIGSTOP) before the one that stands in the file NATFLEET_STOP_FILE, so that the machine can be changed there.
+    @Sendable func obeyTest(_ step: String) {
         if let wanted = getenv("NATFLEET_FAULT_POINT"), String(cString: wanted) == step { kill(getpid(), SIGKILL) }
+        if let file = getenv("NATFLEET_STOP_FILE"), (try? readConfiguration(String(cString: file))) == step + "\n" {
+            // This thread at once: by kill(2) it might go on until another one has taken the signal.
+            raise(SIGSTOP)
+        }
     }
 #endif
+
+/// A number of seconds that a test passes in by the environment; nil in a release.
+func secondsOfTest(_ name: String) -> Int? {
+    #if DEBUG
+        getenv(name).flatMap { Int(String(cString: $0)) }
+    #else
+        nil
+    #endif
+}
 
 /// The machine's memory, nil where /proc does not tell.
 func memoryKiB() -> Int? {

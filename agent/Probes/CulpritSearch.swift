@@ -34,7 +34,7 @@ struct CulpritSearch: Sendable {
     }
 
     private func rule(ending packet: ProbePacket) async -> String? {
-        let prefix = packet.destination.family == .ipv4 ? "iptables" : "ip6tables"
+        let prefix = packet.destination.family.program
         var listings = ["\(prefix)-save"]
         // Present only where it holds rules, and there a listing does no harm.
         if iptables.otherRules != nil { listings.append("\(prefix)-\(iptables.backend.other.rawValue)-save") }

@@ -130,7 +130,10 @@ struct Change: Sendable {
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
             let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)
             if let first = wrong.first {
-                throw ChangeFailure("\(family.label) reads back otherwise than meant: \(first)")
+                let said = actual.isEmpty ? "nothing of natfleet's" : "\(first)"
+                throw ChangeFailure(
+                    "\(family.label) reads back otherwise than meant: \(family.program)-restore ended well, and "
+                        + "\(family.program)-save then showed \(said)")
             }
             return actual.displacements
         }
@@ -168,7 +171,9 @@ extension Kernel {
     func spell(_ target: Target, _ family: IPFamily) async throws(KernelError) -> OwnedState {
         let spelled = try await rehearse(family, target.text[family] ?? "")
         guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
-            throw KernelError("\(family.label): a throwaway namespace holds other rules than were loaded into it")
+            throw KernelError(
+                "\(family.label): in a throwaway namespace \(family.program)-restore ended well, and "
+                    + "\(family.program)-save then showed other rules than were loaded")
         }
         return spelled
     }

@@ -58,7 +58,8 @@ struct SysctlLedger: Sendable {
             if let before = try reading(key), before != value { try write(key, value, before) }
             found[key] = nil
         }
-        try save()
+        // A line too many does no harm while the disk takes nothing: it says what is the case again, and goes next time.
+        try? files.save(found, .sysctls)
     }
 
     /// The values now of everything that a change to `wanted` may touch.
@@ -82,9 +83,12 @@ struct SysctlLedger: Sendable {
         var failures = set(before.sysctls.keys.filter { !last.contains($0) }.sorted(), as: before, kernel)
         failures += set(last, as: before, kernel)
         do throws(StateFileError) {
-            if try files.load([String: String].self, .sysctls) ?? [:] != before.found {
-                try files.save(before.found, .sysctls)
-            }
+            let kept = try files.load([String: String].self, .sysctls) ?? [:]
+            // As in `giveBack`.
+            let isWhole = before.found.allSatisfy { kept[$0.key] == $0.value }
+            do throws(StateFileError) {
+                if kept != before.found { try files.save(before.found, .sysctls) }
+            } catch  where isWhole {}
         } catch {
             failures.append(error.description)
         }

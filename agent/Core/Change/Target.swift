@@ -29,6 +29,27 @@ struct Target: Sendable {
         sysctls = compiled.sysctls
         forwarding = compiled.forwarding
     }
+
+    /// The rules of both families as they were saved for people.
+    ///
+    /// - Parameter settings: to leave as they are.
+    /// - Throws: where a file is missing or cannot be understood, or there is no rule in either.
+    init(saved files: any StateFiles, keeping settings: [SysctlSetting]) throws {
+        self.init()
+        sysctls = settings.filter { !SysctlLedger.forwardingKeys.contains($0.key) }
+        for family in IPFamily.allCases {
+            let file: StateFile = family == .ipv4 ? .rulesIPv4 : .rulesIPv6
+            guard let bytes = try files.read(file) else { throw StateFileError("there is no \(file.rawValue)") }
+            do throws(SaveTextError) {
+                rules[family] = try OwnedState(parsing: String(decoding: bytes, as: UTF8.self))
+            } catch {
+                throw StateFileError("\(file.rawValue) cannot be understood: \(error)")
+            }
+            text[family] = renderRestore(rules[family] ?? .none)
+            if rules[family]?.isEmpty == false { forwarding.append(SysctlSetting(family.forwardingKey, "1")) }
+        }
+        if forwarding.isEmpty { throw StateFileError("no rules were saved") }
+    }
 }
 
 /// How this host's iptables spells the rulesets that it rehearsed last.

@@ -40,7 +40,7 @@ func forwardingCheck(_ family: IPFamily, _ found: Inspection) -> Check {
 }
 
 func rulesCheck(_ family: IPFamily, _ found: Inspection) -> Check {
-    let save = family == .ipv4 ? "iptables-save" : "ip6tables-save"
+    let save = family.program + "-save"
     guard let read = found[family] else { return Check("rules", family, .bad, "not read") }
     let rules: OwnedState
     do throws(KernelError) {

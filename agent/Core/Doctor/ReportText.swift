@@ -42,7 +42,7 @@ extension DoctorReport {
             return (padded + [rule]).joined(separator: "  ")
         }
         let more = rules.count - shown.count
-        let program = check.family == .ipv6 ? "ip6tables" : "iptables"
+        let program = (check.family ?? .ipv4).program
         return [line(heads, "rule")] + zip(columns, shown).map { line($0, $1.rule) }
             + (more > 0 ? ["and \(more) more: \(program) -t nat -L -n -v --line-numbers"] : [])
     }

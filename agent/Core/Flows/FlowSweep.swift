@@ -19,12 +19,16 @@ package struct FlowSweep: Sendable {
         case untranslated
         /// The port forward that it came through is gone, or does something else with it now.
         case forwardChanged
+        /// It goes out under an address that is the host's but not its interface's: it began while that had none.
+        case astray
     }
 
     private let before: [IPFamily: NATWalk]
     private let after: [IPFamily: NATWalk]
     private let draining: Set<String>
     private let host: FlowRoutes
+    /// The networks of interfaces that had lost an address, a route or themselves, and have it again.
+    private let regained: [String: [CIDR]]
 
     /// - Parameters:
     ///   - before: what ran when the flows may have begun: the ruleset before a change, or the same one after a repair.
@@ -32,23 +36,30 @@ package struct FlowSweep: Sendable {
     ///   - facts: what `after` was compiled for.
     ///   - ownAddresses: all addresses of the host, as far as they are not in the facts.
     ///   - draining: comments of rules (`natfleet:POLICY/NAME`) whose port forwards may finish their TCP connections.
+    ///   - regained: interfaces that had lost something which they have again.
     package init(
         from before: Ruleset,
         to after: Ruleset,
         facts: HostFacts,
         ownAddresses: [IPAddress] = [],
-        draining: Set<String> = []
+        draining: Set<String> = [],
+        regained: Set<String> = []
     ) {
         self.before = [.ipv4: NATWalk(before.ipv4), .ipv6: NATWalk(before.ipv6)]
         self.after = [.ipv4: NATWalk(after.ipv4), .ipv6: NATWalk(after.ipv6)]
         self.draining = draining
         host = FlowRoutes(facts, ownAddresses: ownAddresses)
+        let there = facts.interfaces.filter { regained.contains($0.name) }
+        self.regained = Dictionary(there.map { ($0.name, $0.addresses.map(\.network)) }) { $0 + $1 }
     }
 
     /// Whether a flow has to end, nil where it is as it should be or not ours to judge.
     package func fault(of flow: TrackedFlow) -> Fault? {
         guard !flow.isInAnyZone, !flow.status.contains(.dying),
-            let before = before[flow.family], let after = after[flow.family],
+            let before = before[flow.family], let after = after[flow.family]
+        else { return nil }
+        if isAstray(flow, after) { return .astray }
+        guard
             flow.isDestinationTranslated || !flow.isSourceTranslated, !host.keeps(flow.original.source)
         else { return nil }
         let arrival = NATWalk.Packet(flow.original)
@@ -87,6 +98,18 @@ package struct FlowSweep: Sendable {
 
     private func isUntranslated(_ flow: TrackedFlow, _ after: NATWalk) -> Bool {
         guard !flow.isSourceTranslated, let departure = departure(of: flow) else { return false }
+        return after.decision(at: .postrouting, for: departure)?.isMasquerade ?? false
+    }
+
+    /// MASQUERADE takes any address of the host where the way out has none, and a flow keeps what its first packet got.
+    /// Whatever is in a network of the interface was taken from it: temporary addresses are no facts.
+    private func isAstray(_ flow: TrackedFlow, _ after: NATWalk) -> Bool {
+        let taken = flow.reply.destination
+        guard !regained.isEmpty, flow.isSourceTranslated, host.keeps(taken), let departure = departure(of: flow),
+            let networks = departure.outInterface.flatMap({ regained[$0] }),
+            networks.contains(where: { $0.address.family == flow.family && !$0.address.isLinkLocal }),
+            !networks.contains(where: { $0.contains(taken) })
+        else { return false }
         return after.decision(at: .postrouting, for: departure)?.isMasquerade ?? false
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-package import NATPolicy
-import NetAddress
+import NATPolicy
+package import NetAddress
 
 /// For the worst day of this field: the rules could not be put back at boot, and somebody's sysctl file has turned
 /// forwarding on already. Better no NAT than private sources on the internet.
@@ -11,11 +11,11 @@ package struct ForwardingGate: Sendable {
 
     package init(kernel: any Kernel) { self.kernel = kernel }
 
-    /// Turns forwarding off in the families that `policy` forwards; others were never natfleet's. The next change that
+    /// Turns forwarding off in the families that natfleet forwards; others were never its own. The next change that
     /// verifies its rules turns it on again.
     /// - Returns: what was done and what could not be, as sentences; empty where nothing forwarded.
-    package func close(for policy: EffectivePolicy) -> [String] {
-        IPFamily.allCases.filter { policy.forwarding[$0] }.compactMap { family in
+    package func close(_ families: [IPFamily]) -> [String] {
+        families.compactMap { family in
             let key = family.forwardingKey
             do throws(KernelError) {
                 guard let now = try kernel.sysctl(key), now != "0" else { return nil }

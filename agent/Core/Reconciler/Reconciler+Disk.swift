@@ -53,9 +53,32 @@ extension Reconciler {
             try files.save(applied, .applied)
             try files.remove(.trial)
             if refusal == nil { try files.remove(.refusal) }
+            (arrears, troubles[.arrears]) = ([], nil)
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
+        }
+    }
+
+    /// Puts on disk what became of a trial: an agent that starts anew must neither take back nor try again what is over.
+    /// - Parameter file: `trial` to remove it, `refusal` to write it.
+    func owe(_ file: StateFile) {
+        arrears.insert(file)
+        payArrears()
+    }
+
+    /// What a disk that is full or read-only did not take is tried again with each look.
+    func payArrears() {
+        guard !arrears.isEmpty else { return }
+        do throws(StateFileError) {
+            if arrears.contains(.trial) { try files.remove(.trial) }
+            arrears.remove(.trial)
+            if arrears.contains(.refusal), let refusal { try files.save(refusal, .refusal) }
+            (arrears, troubles[.arrears]) = ([], nil)
+        } catch {
+            let found = Condition(.notPersisted, "the state folder cannot be written: \(error.description)")
+            if troubles[.arrears] != [found] { log.error("\(found.message)") }
+            troubles[.arrears] = [found]
         }
     }
 

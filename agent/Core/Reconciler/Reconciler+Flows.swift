@@ -10,12 +10,15 @@ import Netfilter
 
 /// Flows that no longer go the way that the rules say are ended: after a change, after taking one back, after a repair.
 extension Reconciler {
-    /// - Parameter before: what ran when the flows may have begun, nil for nothing.
+    /// - Parameters:
+    ///   - before: what ran when the flows may have begun, nil for nothing.
+    ///   - regained: interfaces that had lost something which they have again.
     func endFlows(
-        after before: AppliedState?, running compiled: CompiledPolicy, on facts: HostFacts
+        after before: AppliedState?, running compiled: CompiledPolicy, on facts: HostFacts,
+        regained: Set<String> = []
     ) throws(TrialFailure) {
         let old = try before.map { before throws(TrialFailure) in try compiling(before.desired, before.facts) }
-        try end(from: old?.ruleset ?? Ruleset(), before?.desired.policy, to: compiled.ruleset, facts)
+        try end(from: old?.ruleset ?? Ruleset(), before?.desired.policy, to: compiled.ruleset, facts, regained)
     }
 
     /// After a trial that was taken back. What fails here has no way back left, and is said only.
@@ -31,12 +34,14 @@ extension Reconciler {
     }
 
     private func end(
-        from before: Ruleset, _ policy: EffectivePolicy?, to after: Ruleset, _ facts: HostFacts
+        from before: Ruleset, _ policy: EffectivePolicy?, to after: Ruleset, _ facts: HostFacts,
+        _ regained: Set<String> = []
     ) throws(TrialFailure) {
         let forwards: [EffectivePolicy.Layered<PortForward>] = policy?.dnat ?? []
         let draining = forwards.filter { $0.entry.drain == true }.map { ruleComment("\($0.policy)/\($0.entry.name)") }
         let sweep = FlowSweep(
-            from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining))
+            from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining),
+            regained: regained)
         var ended = 0
         do throws(KernelError) {
             for family in IPFamily.allCases {

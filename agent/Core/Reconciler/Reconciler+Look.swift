@@ -13,6 +13,7 @@ extension Reconciler {
     /// Brings the kernel back to what was confirmed last, under the facts of now.
     package func reconcile(_ look: Look) async -> WorkReport {
         loadOnce()
+        payArrears()
         if isTrimDue { machinery.trim() }
         isTrimDue = false
         var look = look
@@ -43,12 +44,12 @@ extension Reconciler {
         return report()
     }
 
-    /// Puts back what is on disk, for boot, under the facts of then: no network, no controller. `applied.json` alone
-    /// decides: a crash may lie between it and the rules beside it, which are for people.
+    /// Puts back what is on disk, for boot, under the facts of then: no network, no controller. `applied.json` decides: a
+    /// crash may lie between it and the rules beside it, which count only where it cannot be read.
     /// - Returns: false when that failed; the reason is logged.
     package func restore() async -> Bool {
         loadOnce()
-        guard isReadable else { return false }
+        guard isReadable else { return await restoreRules() }
         guard let applied else {
             log.notice("nothing was applied yet, nothing to restore")
             return true
@@ -63,9 +64,32 @@ extension Reconciler {
                 metadata: ["hash": "\(applied.desired.hash)", "differed": "\(brief(done.differences))"])
             return true
         } catch {
-            log.error("restore failed", metadata: ["reason": "\(error)"])
-            for said in ForwardingGate(kernel: kernel).close(for: applied.desired.policy) { log.error("\(said)") }
-            return false
+            return failedToRestore("\(error)", applied.desired.policy.forwarding.families)
+        }
+    }
+
+    private func failedToRestore(_ reason: String, _ families: [IPFamily]) -> Bool {
+        for said in ["restore failed: \(reason)"] + ForwardingGate(kernel: kernel).close(families) {
+            log.error("\(said)")
+        }
+        return false
+    }
+
+    /// Where nobody can tell which policy ran: the rules beside it, each of which was confirmed once, and forwarding in the
+    /// families that have some. Other settings stay as the sysctl files at boot made them.
+    private func restoreRules() async -> Bool {
+        var found: [String: String] = [:]
+        do {
+            found = try files.load([String: String].self, .sysctls) ?? [:]
+            let settings = try found.map { SysctlSetting($0.key, try kernel.sysctl($0.key) ?? $0.value) }
+            let target = try Target(saved: files, keeping: settings)
+            var change = Change(kernel: kernel, files: files)
+            _ = try await change.perform(try await change.prepare(target))
+            log.notice("restored the rules that were saved beside it")
+            return true
+        } catch {
+            // Where natfleet turned it on it had found another value.
+            return failedToRestore("\(error)", IPFamily.allCases.filter { found[$0.forwardingKey] != nil })
         }
     }
 
@@ -121,12 +145,14 @@ extension Reconciler {
             if settled?.displaced != known, !drift.isContended(clock()) { probedAt = -.infinity }
             health.missingRules = [:]
         } catch {
+            change.spelling = Spelling()
             throw TrialFailure(.failed, error)
         }
         let isLocalChange = facts != applied.facts
         if !differences.isEmpty, !isLocalChange { noteRepair(differences) }
-        if !differences.isEmpty {
-            try endFlows(after: applied, running: compiled, on: facts)
+        let regained = Set(known.filter { !health.lost.contains($0) }.map(\.interface))
+        if !differences.isEmpty || !regained.isEmpty {
+            try endFlows(after: applied, running: compiled, on: facts, regained: regained)
         }
         troubles[.drift] = drift.conditions(clock())
         noteHost(compiled, lost: health.lost, conflict: facts.backEndConflict(with: compiled.ruleset))

@@ -84,6 +84,8 @@ extension Reconciler {
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
         }
+        // It took the place of the one that could not be removed.
+        arrears.remove(.trial)
     }
 
     private func apply() async throws(TrialFailure) {
@@ -93,6 +95,8 @@ extension Reconciler {
             let done = try await Change(kernel: kernel, files: files).perform(change)
             settled = Settled(done, attempt.facts)
         } catch {
+            // The programs may not be what they were when they were rehearsed.
+            spelling = Spelling()
             throw TrialFailure(.failed, error)
         }
     }
@@ -141,7 +145,7 @@ extension Reconciler {
             found = try files.load(TrialJournal.self, .trial)
         } catch {
             log.error("a trial was left and cannot be read", metadata: ["reason": "\(error.description)"])
-            forgetTrial()
+            owe(.trial)
             return (.succeeded, report())
         }
         // What was heard may not have reached the controller before the agent ended.
@@ -168,7 +172,7 @@ extension Reconciler {
                 return getStuck(failure, [error.description])
             }
         }
-        forgetTrial()
+        owe(.trial)
         _ = remember(trial.desired, trial.facts, failure)
         return nil
     }
@@ -178,14 +182,6 @@ extension Reconciler {
         if troubles[.host]?.first?.message != reason { log.error("\(reason)") }
         troubles[.host] = [Condition(.applyFailed, reason)]
         return (.stuck(failure), report())
-    }
-
-    private func forgetTrial() {
-        do throws(StateFileError) {
-            try files.remove(.trial)
-        } catch {
-            log.error("the trial cannot be forgotten", metadata: ["reason": "\(error.description)"])
-        }
     }
 
     /// Keeps why a desired state does not run, so that it is not tried for nothing.
@@ -208,11 +204,7 @@ extension Reconciler {
             metadata: [
                 "hash": "\(desired.hash)", "result": "\(failure.result.rawValue)", "reason": "\(failure.reason)",
             ])
-        do throws(StateFileError) {
-            try files.save(fresh, .refusal)
-        } catch {
-            log.warning("not kept on disk", metadata: ["reason": "\(error.description)"])
-        }
+        owe(.refusal)
         return failure
     }
 

@@ -58,6 +58,8 @@ package actor Reconciler {
     var isReadable = true
     var isPersisted = true
     var refusal: Refusal?
+    /// Files that still tell what is over, since the disk did not take what became of a trial.
+    var arrears: Set<StateFile> = []
     /// Looks to let pass before a failed change is tried again: doubles with each failure, up to 32.
     var pause = (length: 1, passed: 0)
     var attempt: Attempt?
@@ -86,6 +88,7 @@ package actor Reconciler {
         case health
         case size
         case disk
+        case arrears
     }
 
     package init(
@@ -110,6 +113,7 @@ package actor Reconciler {
             applied = try files.load(AppliedState.self, .applied)
         } catch {
             isReadable = false
+            troubles[.disk] = [Condition(.notPersisted, "what was applied last is lost: \(error.description)")]
             log.error("what was applied last is lost", metadata: ["reason": "\(error.description)"])
         }
         do throws(StateFileError) {

@@ -33,11 +33,11 @@ package struct LinuxPersistence: Persistence {
     package func save(_ wanted: PersistentState) async -> PersistenceReport {
         let before = await look()
         var notes: [String] = []
-        do throws(StateFileError) {
-            try root.hold(Self.sysctlFile, SysctlFiles.text(wanted), mode: 0o644)
-            try root.hold(Self.modulesFile, Self.modules(wanted), mode: 0o644)
-        } catch {
-            notes.append(error.description)
+        var unwritten: [String: String] = [:]
+        for (path, text) in Self.settings(wanted) {
+            do throws(StateFileError) { try root.hold(path, text, mode: 0o644) } catch {
+                unwritten[path] = error.description
+            }
         }
         var saver = RuleSaver(root: root, runner: runner, limit: savingLimit)
         await saver.save(RuleFile.files(of: before.method, below: root), wanted.rules)
@@ -46,7 +46,11 @@ package struct LinuxPersistence: Persistence {
 
         var report = await check(wanted)
         report.notes = notes + report.notes
-        // It knows why the file is wrong.
+        // Why the files are wrong is known here.
+        for index in report.faults.indices where report.faults[index].kind == .settings {
+            let path = unwritten.keys.first { report.faults[index].message.hasPrefix($0) }
+            if let why = path.flatMap({ unwritten[$0] }) { report.faults[index].message += ": \(why)" }
+        }
         for fault in saver.faults {
             report.faults.removeAll { $0.kind == .rules && $0.family == fault.family }
             report.faults.append(fault)
@@ -68,9 +72,7 @@ package struct LinuxPersistence: Persistence {
                 report.faults.append(PersistenceFault(.restoreFailed, message, family: file.family))
             }
         }
-        for (path, text) in [
-            (Self.sysctlFile, SysctlFiles.text(wanted)), (Self.modulesFile, Self.modules(wanted)),
-        ] {
+        for (path, text) in Self.settings(wanted) {
             if let fault = fault(path, { $0 == text ? nil : "does not hold the settings that are wanted" }) {
                 report.faults.append(PersistenceFault(.settings, fault))
             }
@@ -108,8 +110,9 @@ package struct LinuxPersistence: Persistence {
         return failures
     }
 
-    private static func modules(_ wanted: PersistentState) -> String? {
-        wanted.conntrack == nil ? nil : SysctlFiles.modules
+    /// Files of settings with what they have to hold, nil for no such file.
+    private static func settings(_ wanted: PersistentState) -> [(path: String, text: String?)] {
+        [(sysctlFile, SysctlFiles.text(wanted)), (modulesFile, wanted.conntrack == nil ? nil : SysctlFiles.modules)]
     }
 
     private func fault(_ path: String, _ judge: (String?) -> String?) -> String? {

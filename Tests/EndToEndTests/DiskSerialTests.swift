@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import Foundation
+import TestSupport
+import Testing
+
+/// The disk of the agent's state is full, or has become read-only, just as a step of a trial writes to it: what ran goes on
+/// to run, the instance says which file and why, and goes on by itself once there is room.
+@Suite(.enabled("needs root and namespaces") { await FleetLab.isAvailable })
+struct DiskSerialTests {
+    /// The first write of a step that meets the fault, and what comes of it.
+    private struct Write {
+        var step: String
+        var file: String
+        /// Pages that are left on a full disk.
+        var room = 0
+        /// The change runs and is confirmed; else the machine is as it was.
+        var runs = false
+    }
+
+    private static let writes: [DiskFault: [Write]] = [
+        .full: [
+            Write(step: "arm", file: "trial.json"),
+            Write(step: "apply", file: "sysctls.json"),
+            Write(step: "persist", file: "rules.v4", runs: true),
+            // Rules for IPv6 are new and take the page that is left.
+            Write(step: "persist", file: "applied.json", room: 1, runs: true),
+        ],
+        .readOnly: [
+            Write(step: "arm", file: "trial.json"),
+            Write(step: "apply", file: "sysctls.json"),
+            Write(step: "persist", file: "rules.v4", runs: true),
+        ],
+    ]
+
+    /// One fault an instance, so that one lab shows both.
+    @Test func eachWriteThatFailsIsToldAndMadeUpFor() async throws {
+        try await FleetLab.run { lab in
+            let controller = try await lab.startController()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for fault in DiskFault.allCases {
+                    group.addTask { try await fail(Self.writes[fault] ?? [], on: Disk(lab, fault)) }
+                }
+                try await group.waitForAll()
+            }
+            #expect(controller.isRunning)
+        }
+    }
+
+    /// The settings for boot are on another disk than the state.
+    @Test func settingsThatCannotBeSavedAreTold() async throws {
+        let folder = "/etc/sysctl.d"
+        try await FleetLab.run { lab in
+            let controller = try await lab.startController()
+            let agent = try await lab.startAgent("nat-a")
+            for (fault, way) in [
+                (DiskFault.full, "mount -t tmpfs -o size=4k full \(folder); echo >\(folder)/filler"),
+                (.readOnly, "mount --bind \(folder) \(folder); mount -o remount,bind,ro \(folder)"),
+            ] {
+                try await lab.shell("nat-a", way)
+                try await lab.apply(Policies.egress)
+                let text = "cannot write \(folder)/90-natfleet.conf.new: \(fault.rawValue)"
+                try await eventually(within: 20, "\(fault) shows") {
+                    try await lab.natfleet("describe", "instance", "nat-a").output.contains(text)
+                }
+                let instance = try #require(try await lab.instance("nat-a"))
+                #expect(instance.status?.conditions.map(\.code) == ["not-persisted"] && instance.health == .degraded)
+                for address in ["198.51.100.7", "2001:db8:ffff::7"] {
+                    #expect(try await lab.ask("client-a", "tcp", address, 80).hasPrefix("internet saw "))
+                }
+                try await lab.shell("nat-a", "umount \(folder); ip address add 127.0.0.9/32 dev lo")
+                try await lab.converged("nat-a")
+                #expect(try await lab.shell("nat-a", "cat \(folder)/90-natfleet.conf").contains("accept_ra"))
+                try await lab.shell("nat-a", "ip address del 127.0.0.9/32 dev lo")
+                #expect(try await lab.natfleet("delete", "policy", "egress").succeeded)
+                try await lab.converged("nat-a")
+            }
+            #expect(agent.isRunning && controller.isRunning)
+        }
+    }
+
+    private func fail(_ writes: [Write], on disk: Disk) async throws {
+        let (lab, host) = (disk.lab, disk.host)
+        var agent = try await disk.startAgent()
+        try await lab.apply(disk.policy(whole: false))
+        try await lab.converged(host)
+        let base = try await lab.machine(host)
+        let traffic = try SteadyTraffic(disk.fault.client, lab)
+        for write in writes {
+            let what = "\(disk.fault) at \(write.file)"
+            try await agent.hold(at: write.step) {
+                try await lab.apply(disk.policy(whole: true))
+            } meanwhile: {
+                try await disk.breakDown(room: write.room)
+            }
+            try await expectCondition(disk, agent, write, what)
+            try await disk.expectWholeFiles(what)
+            if write.runs {
+                #expect(try await lab.ask(disk.fault.client, "tcp", "2001:db8:ffff::7", 80).hasPrefix("internet saw "))
+            } else {
+                expectSame(base, try await lab.machine(host), what)
+            }
+
+            if write.runs, disk.fault == .readOnly {
+                try await expectSameAfterRestart(disk, &agent, base)
+            } else {
+                try await disk.mend()
+                try await lab.converged(host)
+                #expect(try await disk.journals() == "", "\(what)")
+                try await lab.apply(disk.policy(whole: false))
+                try await lab.converged(host)
+                expectSame(base, try await lab.machine(host), what)
+            }
+        }
+        await traffic.expectAllAnswered(atLeast: 50)
+        #expect(try await lab.leaks(host) == "ipv4=0 ipv6=0")
+        #expect(agent.daemon.isRunning, "\(agent.daemon.output)")
+    }
+
+    private func expectCondition(
+        _ disk: Disk, _ agent: HeldAgent, _ write: Write, _ what: String
+    ) async throws {
+        let code = write.runs ? "not-persisted" : "apply-failed"
+        let result: Outcome.Result = write.runs ? .applied : .failed
+        var last: Instance?
+        try await eventually(within: 20, "\(what) shows \(code): \(String(describing: last?.status))") {
+            last = try await disk.lab.instance(disk.host)
+            return last?.status?.conditions.contains { $0.code == code } == true
+                && last?.lastOutcome?.hash == last?.desiredHash && last?.lastOutcome?.result == result
+        }
+        let instance = try #require(last)
+        #expect(instance.health == .degraded && instance.status?.phase == (write.runs ? .applied : .failed))
+        // By now the agent may have tried again, and failed at an earlier file.
+        let text = try Regex("cannot (write|remove) \(Disk.folder)/[a-z0-9.]+: \(disk.fault.rawValue)")
+        let first = "cannot write \(Disk.folder)/\(write.file).new: \(disk.fault.rawValue)"
+        let message = instance.status?.conditions.first { $0.code == code }?.message ?? ""
+        #expect(message.contains(text), "\(what): \(message)")
+        #expect(agent.daemon.output.contains(first), "\(what): \(agent.daemon.output)")
+        let described = try await disk.lab.natfleet("describe", "instance", disk.host).output
+        #expect(described.contains(text) && described.contains("fix: "), "\(described)")
+        let row = try await disk.lab.natfleet("get", "instances").output.split(separator: "\n")
+            .first { $0.hasPrefix(disk.host) }
+        #expect(row?.contains("degraded") == true, "\(row ?? "")")
+    }
+
+    /// A change that could not be saved is no confirmed one to the next agent, which takes it back although it cannot write
+    /// that down, keeps NAT in repair, and writes it down once it can.
+    private func expectSameAfterRestart(_ disk: Disk, _ agent: inout HeldAgent, _ base: String) async throws {
+        let (lab, host) = (disk.lab, disk.host)
+        await agent.daemon.killProgram()
+        agent = try disk.runAgent()
+        var last: Instance?
+        try await eventually(within: 20, "it is taken back: \(String(describing: last?.status)) \(agent.daemon.output)")
+        {
+            last = try await lab.instance(host)
+            return last?.lastOutcome?.result == .reverted && last?.health == .degraded
+        }
+        expectSame(base, try await lab.machine(host), "after a restart")
+        let codes = last?.status?.conditions.map(\.code) ?? []
+        #expect(codes.contains("trial-reverted") && codes.contains("not-persisted"), "\(codes)")
+        try await lab.shell(host, "iptables -F NATFLEET-FWD")
+        try await eventually(within: 20, "NAT is kept in repair: \(agent.daemon.output)") {
+            try await lab.machine(host) == base
+        }
+        #expect(try await disk.journals().contains("trial.json"))
+        try await disk.mend()
+        try await eventually(within: 20, "what became of it is on disk: \(agent.daemon.output)") {
+            try await disk.journals() == "refusal.json\n"
+        }
+    }
+}
+
+private enum DiskFault: String, CaseIterable, Sendable {
+    case full = "No space left on device"
+    case readOnly = "Read-only file system"
+
+    var client: String { self == .full ? "client-a" : "client-b" }
+}
+
+/// The state folder of an instance, on a disk of its own.
+private struct Disk: Sendable {
+    static let folder = "/var/lib/natfleet-agent"
+
+    let lab: FleetLab
+    let fault: DiskFault
+    var host: String { fault == .full ? "nat-a" : "nat-b" }
+
+    init(_ lab: FleetLab, _ fault: DiskFault) { (self.lab, self.fault) = (lab, fault) }
+
+    func startAgent() async throws -> HeldAgent {
+        try await lab.shell(host, "mkdir -p \(Self.folder); mount -t tmpfs -o size=512k,mode=700 state \(Self.folder)")
+        try await lab.writeConfiguration(host, token: try await lab.joinToken("--instance", host))
+        return try runAgent()
+    }
+
+    func runAgent() throws -> HeldAgent { try HeldAgent(host, lab) }
+
+    /// IPv4 only, or both families, whose sysctls have to be remembered first.
+    func policy(whole: Bool) -> String {
+        let families = whole ? "[ipv4, ipv6]" : "[ipv4]"
+        let sources = whole ? #"[10.0.0.0/16, "2001:db8:0:100::/56"]"# : "[10.0.0.0/16]"
+        return Policies.egress(entry: "families: \(families), sources: \(sources)", selector: "{instances: [\(host)]}")
+            .replacing("name: egress}\nspec", with: "name: egress-\(host)}\nspec")
+            .replacing("ipv6: true", with: "ipv6: \(whole)")
+    }
+
+    func breakDown(room: Int) async throws {
+        switch fault {
+        case .full:
+            try await lab.shell(
+                host,
+                """
+                cd \(Self.folder)
+                cat /dev/zero >filler 2>/dev/null ||:
+                truncate -s -$((\(room) * 4096)) filler
+                """)
+        // Over it, since nothing makes a file system read-only that has a file open to write: what the agent opens from
+        // now on is the kernel's own EROFS.
+        case .readOnly:
+            try await lab.shell(
+                host, "cd /; mount --bind \(Self.folder) \(Self.folder); mount -o remount,bind,ro \(Self.folder)")
+        }
+    }
+
+    /// And the kernel says something, so that the test need not wait for the next look by itself.
+    func mend() async throws {
+        let way = fault == .full ? "rm \(Self.folder)/filler" : "umount -l \(Self.folder)"
+        try await lab.shell(host, "\(way); ip address add 127.0.0.9/32 dev lo; ip address del 127.0.0.9/32 dev lo")
+    }
+
+    /// No file is half written, and none that was not finished is left.
+    func expectWholeFiles(_ what: String) async throws {
+        let files = try await lab.shell(
+            host, "cd \(Self.folder); for f in *.json*; do echo $f $(tr -d '\\n' <$f); done")
+        for line in files.split(separator: "\n") {
+            let parts = line.split(separator: " ", maxSplits: 1)
+            let value = parts.count == 2 ? try? JSONSerialization.jsonObject(with: Data(parts[1].utf8)) : nil
+            #expect(value != nil && !parts[0].hasSuffix(".new"), "\(what): \(line)")
+        }
+        #expect(files.contains("applied.json"))
+    }
+
+    /// Which of the files that tell of a trial are there.
+    func journals() async throws -> String {
+        try await lab.shell(host, "cd \(Self.folder); ls trial.json refusal.json 2>/dev/null ||:")
+    }
+}
