@@ -80,6 +80,6 @@ struct ToldConditionsTests {
         // A whole disk that is full or read-only does not hide that it is.
         host.faults.fail(.writeFile)
         _ = await agent.apply(try FakeHost.desired(to: "10.0.1.81:80"))
-        #expect(try codes() == ["not-persisted", "apply-failed"])
+        #expect(try codes() == ["apply-failed", "not-persisted"])
     }
 }
