@@ -29,9 +29,10 @@ struct FakeHost {
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start(probe: (any DataPathProbe)? = nil) -> Reconciler {
+    func start(probe: (any DataPathProbe)? = nil, news: @escaping @Sendable () -> Int? = { nil }) -> Reconciler {
         var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe)
         machinery.told = told
+        machinery.networkNews = news
         return Reconciler(
             machinery,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })
@@ -106,8 +107,8 @@ struct FakeHost {
 final class FakeFlows: FlowTable {
     let flows = Mutex<[TrackedFlow]>([])
 
-    func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError) {
-        flows.withLock { $0 }.filter { $0.family == family }.forEach(body)
+    func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
+        flows.withLock { $0 }.forEach(body)
     }
 
     func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow? {
@@ -121,8 +122,8 @@ final class FakeFlows: FlowTable {
         }
     }
 
-    func sweep(_ family: IPFamily, where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
-        let stale = flows.withLock { $0 }.filter { $0.family == family && isStale($0) }
+    func sweep(where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
+        let stale = flows.withLock { $0 }.filter(isStale)
         for flow in stale { _ = try delete(flow) }
         return stale.count
     }

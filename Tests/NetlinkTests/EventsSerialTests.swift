@@ -54,9 +54,9 @@ struct EventsSerialTests {
 
     @Test func whatChangesIsTold() async throws {
         try await Netns.with { net in
-            let stream = try await net.inside("router") { try networkEvents() }
+            let news = try await net.inside("router") { try networkNews() }
             let log = EventLog()
-            let reader = Task { for await event in stream { await log.add(event) } }
+            let reader = Task { for await event in news.events { await log.add(event) } }
             for (change, expected) in [
                 ("true", []),
                 ("iptables-nft-save; iptables-nft -L -n; ip route", []),
@@ -79,19 +79,24 @@ struct EventsSerialTests {
                 ("ip link add veth7 type veth peer name veth8", [.network]),
                 ("iptables-nft -D INPUT -j ACCEPT; ip link del veth7", [.ruleset, .network]),
             ] as [(String, Set<NetworkEvent>)] {
+                let before = try #require(news.count())
                 try await net.run("router", change)
                 let told = try await log.take(atLeast: expected)
                 #expect(told == expected, "\(change)")
+                #expect((news.count() != before) == expected.contains(.network), "\(change)")
             }
             reader.cancel()
             await reader.value
+            // Nobody listens: whoever counts has to look.
+            for _ in 0..<50 where news.count() != nil { try await Task.sleep(for: .milliseconds(20)) }
+            #expect(news.count() == nil)
         }
     }
 
     /// Ten thousand rules are one event, since the kernel keeps the rest to itself.
     @Test func aBurstIsOneEvent() async throws {
         try await Netns.with { net in
-            let stream = try await net.inside("router") { try networkEvents() }
+            let stream = try await net.inside("router") { try networkNews().events }
             let log = EventLog()
             let reader = Task { for await event in stream { await log.add(event) } }
             try await net.run(
@@ -116,7 +121,7 @@ struct EventsSerialTests {
     @Test func nothingIsLeftBehind() async throws {
         try await Netns.with { net in
             let before = openFiles()
-            let streams = try await net.inside("router") { try (0..<5).map { _ in try networkEvents() } }
+            let streams = try await net.inside("router") { try (0..<5).map { _ in try networkNews().events } }
             #expect(openFiles() >= before + 20)
             let readers = streams.map { stream in Task { for await _ in stream {} } }
             for reader in readers { reader.cancel() }

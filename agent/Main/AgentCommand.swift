@@ -61,10 +61,12 @@ struct Run: AsyncParsableCommand {
         #if DEBUG
             machinery.reach = obeyTest
         #endif
-        let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         let news = listen(log)
+        machinery.networkNews = { news?.count() }
+        let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         await runUntilSignalled {
-            await AgentLoop(link: link, reconciler: reconciler, log: log, news: news, clock: secondsSinceBoot).run()
+            await AgentLoop(link: link, reconciler: reconciler, log: log, news: news?.events, clock: secondsSinceBoot)
+                .run()
         }
         await reconciler.stop()
         log.notice("stopped; NAT stays as it is")

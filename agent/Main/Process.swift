@@ -107,9 +107,9 @@ func memoryKiB() -> Int? {
 }
 
 /// News of the kernel; an agent that can't listen looks every 10 s instead.
-func listen(_ log: Logger) -> AsyncStream<NetworkEvent>? {
+func listen(_ log: Logger) -> NetworkNews? {
     do throws(KernelError) {
-        return try networkEvents()
+        return try networkNews()
     } catch {
         log.warning("\(error.description); looking every 10 s instead")
         return nil

@@ -3,7 +3,7 @@
 
 package import AgentCore
 import Glibc
-package import NetAddress
+import NetAddress
 
 /// The connection tracking table of the network namespace that the calling thread is in.
 ///
@@ -11,19 +11,19 @@ package import NetAddress
 package struct ConntrackTable: FlowTable {
     package init() {}
 
-    package func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError) {
+    package func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
         do throws(NetlinkError) {
-            try dump(family, body)
+            try dump(body)
         } catch {
             throw KernelError("reading the connection tracking table: \(error.text)")
         }
     }
 
-    private func dump(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(NetlinkError) {
+    private func dump(_ body: (TrackedFlow) -> Void) throws(NetlinkError) {
         var socket = try NetlinkSocket(NetlinkNumber.netfilter)
-        try socket.dump(NetfilterType.getFlow, NetfilterType.header(familyNumber: family.familyNumber)) { message in
-            // The kernel chooses by family too.
-            if let flow = message.flow, flow.family == family { body(flow) }
+        // AF_UNSPEC: both families in one walk.
+        try socket.dump(NetfilterType.getFlow, NetfilterType.header(familyNumber: 0)) { message in
+            if let flow = message.flow { body(flow) }
         }
     }
 
@@ -48,14 +48,12 @@ package struct ConntrackTable: FlowTable {
         }
     }
 
-    @discardableResult package func sweep(
-        _ family: IPFamily, where isStale: (TrackedFlow) -> Bool
-    ) throws(KernelError) -> Int {
+    @discardableResult package func sweep(where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
         var deleted = 0
         var failure: NetlinkError?
         do throws(NetlinkError) {
             var socket = try NetlinkSocket(NetlinkNumber.netfilter)
-            try dump(family) { flow in
+            try dump { flow in
                 guard isStale(flow) else { return }
                 do throws(NetlinkError) {
                     if try socket.delete(flow) { deleted += 1 }

@@ -4,6 +4,15 @@
 package import AgentCore
 import DetachedThread
 import Glibc
+import Synchronization
+
+/// What changes in the network namespace that the calling thread was in when this was made.
+package struct NetworkNews: Sendable {
+    package let events: AsyncStream<NetworkEvent>
+    /// Grows with every change of links, addresses and routes as soon as it is heard of, before an event tells of it.
+    /// nil once nobody listens any more.
+    package let count: @Sendable () -> Int?
+}
 
 /// What changes in the network namespace that the calling thread is in, from now on.
 ///
@@ -13,7 +22,7 @@ import Glibc
 ///
 /// Threading: one thread, which sleeps in poll(2) and is woken by the kernel only.
 /// - Throws: where the sockets or the thread cannot be had.
-package func networkEvents() throws(KernelError) -> AsyncStream<NetworkEvent> {
+package func networkNews() throws(KernelError) -> NetworkNews {
     let (stream, continuation) = AsyncStream.makeStream(of: NetworkEvent.self, bufferingPolicy: .bufferingNewest(16))
     do throws(NetlinkError) {
         var ends: [Int32] = [-1, -1]
@@ -21,12 +30,13 @@ package func networkEvents() throws(KernelError) -> AsyncStream<NetworkEvent> {
         guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw NetlinkError(code: errno) }
         let mine = ends[0]
         continuation.onTermination = { _ in close(mine) }
-        try Listener(events: continuation, stop: Descriptor(ends[1])).start()
+        let listener = try Listener(events: continuation, stop: Descriptor(ends[1]))
+        try listener.start()
+        return NetworkNews(events: stream, count: listener.count)
     } catch {
         continuation.finish()
         throw KernelError("listening to the kernel: \(error.text)")
     }
-    return stream
 }
 
 private struct Descriptor: ~Copyable {
@@ -45,6 +55,7 @@ private final class Listener: Sendable {
     private static let patience = Duration.milliseconds(200)
 
     private let events: AsyncStream<NetworkEvent>.Continuation
+    private let heard = Mutex<Int?>(0)
     private let ruleset: NetlinkSocket
     private let network: NetlinkSocket
     /// Readable when the other end was closed.
@@ -59,6 +70,8 @@ private final class Listener: Sendable {
         network = try NetlinkSocket(NetlinkNumber.route)
         for group in RouteType.groups { try network.join(group) }
     }
+
+    @Sendable func count() -> Int? { heard.withLock { $0 } }
 
     func start() throws(NetlinkError) {
         let status = startDetachedThread { self.run() }
@@ -78,10 +91,13 @@ private final class Listener: Sendable {
             if burst.events.isEmpty { began = .now }
             if waiting[1].revents != 0, !ruleset.drain(&buffer, { burst.add(ruleset: $0) }) { break }
             if waiting[2].revents != 0, !network.drain(&buffer, { burst.add(network: $0) }) { break }
+            let news = burst.takeCount()
+            if news > 0 { heard.withLock { $0? += news } }
             guard !burst.events.isEmpty, ready == 0 || began.duration(to: .now) > Self.patience else { continue }
             for event in burst.events { tell(event) }
             burst.events = []
         }
+        heard.withLock { $0 = nil }
         events.finish()
     }
 
@@ -94,6 +110,13 @@ private final class Listener: Sendable {
 private struct Burst {
     var events: Set<NetworkEvent> = []
     private var addresses = KnownAddresses()
+    private var count = 0
+
+    /// Of news on the network since it was asked last.
+    mutating func takeCount() -> Int {
+        defer { count = 0 }
+        return count
+    }
 
     mutating func add(ruleset messages: NetlinkMessages?) { events.insert(messages == nil ? .lost : .ruleset) }
 
@@ -101,12 +124,17 @@ private struct Burst {
         guard var messages else {
             addresses.forget()
             events.insert(.lost)
+            count += 1
             return
         }
         while let message = messages.next() {
-            if addresses.isNews(message) { events.insert(.network) }
+            guard addresses.isNews(message) else { continue }
+            events.insert(.network)
+            count += 1
         }
-        if messages.isMalformed { events.insert(.lost) }
+        guard messages.isMalformed else { return }
+        events.insert(.lost)
+        count += 1
     }
 }
 

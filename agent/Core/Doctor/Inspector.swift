@@ -123,12 +123,10 @@ package struct Inspector: Sendable {
         var clients: Set<IPAddress> = []
         var untranslated: [TrackedFlow] = []
         do throws(KernelError) {
-            for family in IPFamily.allCases {
-                try machinery.flows.forEach(family) { flow in
-                    guard !probes.contains(flow.original.source) else { return }
-                    if flow.isSourceTranslated { clients.insert(flow.original.source) }
-                    if sweep.fault(of: flow) == .untranslated { untranslated.append(flow) }
-                }
+            try machinery.flows.forEach { flow in
+                guard !probes.contains(flow.original.source) else { return }
+                if flow.isSourceTranslated { clients.insert(flow.original.source) }
+                if sweep.fault(of: flow) == .untranslated { untranslated.append(flow) }
             }
             (found.clients, found.untranslated) = (clients.count, untranslated)
         } catch {

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-package import NetAddress
-
-/// The kernel's connection tracking table. Calls block for as long as the kernel takes: microseconds for one flow, a
-/// fraction of a second to look at hundreds of thousands.
+/// The kernel's connection tracking table. Calls block for as long as the kernel takes: microseconds for one flow; to look
+/// at all some milliseconds, since the kernel walks the whole hash table of all network namespaces, and a fraction of a
+/// second with hundreds of thousands.
 package protocol FlowTable: Sendable {
-    /// Calls `body` for each flow of a family; one that comes or goes meanwhile may be missed, one may be shown twice.
-    func forEach(_ family: IPFamily, _ body: (TrackedFlow) -> Void) throws(KernelError)
+    /// Calls `body` for each flow of both families; one that comes or goes meanwhile may be missed, one may be shown twice.
+    func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError)
     /// The flow whose first packet had exactly this tuple, outside of all zones; nil where there is none.
     func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow?
     /// Ends one flow, by its exact tuple and its id, so that a later flow with the same tuple is not hit.
     /// - Returns: false where it was gone already.
     @discardableResult func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool
-    /// Ends each flow of a family that `isStale` picks, while looking at them, so that memory does not grow with their
+    /// Ends each flow that `isStale` picks, while looking at them, so that memory does not grow with their
     /// number.
     /// - Returns: how many.
-    @discardableResult func sweep(
-        _ family: IPFamily, where isStale: (TrackedFlow) -> Bool
-    ) throws(KernelError) -> Int
+    @discardableResult func sweep(where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int
 }
 
 /// What happened in the kernel that may concern us.

@@ -16,6 +16,13 @@ package struct ClientsInUse: Sendable {
 
     package init() {}
 
+    /// As the kernel knows them now; nobody where it does not say.
+    init(in flows: any FlowTable) {
+        var seen = Self()
+        try? flows.forEach { seen.see($0) }
+        self = seen
+    }
+
     package var clients: Set<IPAddress> { sources.subtracting(probes) }
 
     package mutating func see(_ flow: TrackedFlow) {

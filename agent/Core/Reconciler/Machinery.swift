@@ -18,6 +18,9 @@ package struct Machinery: Sendable {
     package var conntrack: @Sendable () -> ConntrackUsage?
     /// Addresses of the host that are no facts: temporary ones, loopback's.
     package var ownAddresses: @Sendable () -> [IPAddress] = { [] }
+    /// A number that grows with every link, address and route that comes, changes or goes, before anything is told of it;
+    /// nil where nobody listens.
+    package var networkNews: @Sendable () -> Int? = { nil }
     /// Gives memory that is free back to the system: what a change of ten thousand rules needed is not needed for months.
     package var trim: @Sendable () -> Void = {}
     /// Called with the name of each step of a trial before it: where tests end the agent as a power cut would.

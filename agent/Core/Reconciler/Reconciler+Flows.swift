@@ -42,11 +42,9 @@ extension Reconciler {
         let sweep = FlowSweep(
             from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining),
             regained: regained)
-        var ended = 0
+        let ended: Int
         do throws(KernelError) {
-            for family in IPFamily.allCases {
-                ended += try machinery.flows.sweep(family) { sweep.fault(of: $0) != nil }
-            }
+            ended = try machinery.flows.sweep { sweep.fault(of: $0) != nil }
         } catch {
             throw TrialFailure(.failed, error.description)
         }

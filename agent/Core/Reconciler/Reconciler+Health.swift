@@ -76,11 +76,7 @@ extension Reconciler {
         let probes = health.probes
         var isThere = false
         do throws(KernelError) {
-            for family in IPFamily.allCases where !isThere {
-                try machinery.flows.forEach(family) { flow in
-                    isThere = isThere || plan.isClient(flow, probes: probes)
-                }
-            }
+            try machinery.flows.forEach { isThere = isThere || plan.isClient($0, probes: probes) }
         } catch {
             return nil
         }

@@ -12,20 +12,12 @@ import Netfilter
 extension Reconciler {
     static let probePeriod = 30.0
 
-    /// Sources of connections that are translated now.
-    func translatedClients() -> Set<IPAddress> {
-        var seen = ClientsInUse()
-        for family in IPFamily.allCases { try? machinery.flows.forEach(family) { seen.see($0) } }
-        return seen.clients
-    }
-
     /// - Throws: when clients could not get out with what is in the kernel now.
-    func probeTrial(_ attempt: Attempt) async throws(TrialFailure) {
-        guard let probe = machinery.probe else { return }
-        let plan = ProbePlan(
-            attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
-        var found = await probe.run(plan)
-        if try await putJumpsFirst(found, attempt.compiled, on: attempt.facts) { found = await probe.run(plan) }
+    func judge(_ found: [ProbeFinding], of plan: ProbePlan, _ attempt: Attempt) async throws(TrialFailure) {
+        var found = found
+        if let probe = machinery.probe, try await putJumpsFirst(found, attempt.compiled, on: attempt.facts) {
+            found = await probe.run(plan)
+        }
         if case .failed(let reasons) = gate(before: findings, after: found) {
             throw TrialFailure(.reverted, brief(reasons))
         }

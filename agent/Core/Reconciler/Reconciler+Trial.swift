@@ -46,7 +46,7 @@ extension Reconciler {
         }
         var seen: HostFacts?
         do throws(TrialFailure) {
-            let facts = try await currentFacts()
+            let facts = try await currentFacts(isLook: false)
             seen = facts
             if let refusal, refusal.outcome.result != .failed, refusal.desired.hash == desired.hash,
                 refusal.facts == facts, !desired.isAskedAfter(refusal.desired)
@@ -65,9 +65,12 @@ extension Reconciler {
         guard let attempt else { throw .missing }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
+        // The kernel walks all that it tracks while the rules are rehearsed.
+        let flows = machinery.flows
+        async let seen = ClientsInUse(in: flows)
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
-            self.attempt?.clients = translatedClients()
+            self.attempt?.clients = await seen.clients
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
         }
@@ -106,8 +109,13 @@ extension Reconciler {
         guard let attempt else { throw .missing }
         let sizing = size(attempt.desired.policy)
         self.attempt?.conntrack = sizing
+        let plan = ProbePlan(
+            attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
+        // The same here, while the probe waits for answers.
+        let probe = machinery.probe
+        async let answers = probe?.run(plan)
         try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
-        try await probeTrial(attempt)
+        if let found = await answers { try await judge(found, of: plan, attempt) }
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
             at: Date())

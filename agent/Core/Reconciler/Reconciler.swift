@@ -67,6 +67,8 @@ package actor Reconciler {
     var settled: Settled?
     /// As they were before the facts were gathered last.
     var surroundings: Surroundings?
+    /// How many news there had been by then.
+    var factNews: Int?
     var drift = DriftHistory()
     /// What clients met when they were asked last, and with which packets that was.
     var findings: [ProbeFinding] = []
@@ -148,15 +150,28 @@ package actor Reconciler {
         }
     }
 
-    func currentFacts() async throws(TrialFailure) -> HostFacts {
+    /// Reading them takes four programs.
+    ///
+    /// - Parameter isLook: false where those of the last look will do, if nothing has moved since that they tell of.
+    func currentFacts(isLook: Bool = true) async throws(TrialFailure) -> HostFacts {
         do throws(KernelError) {
-            surroundings = kernel.surroundings()
+            let (now, news) = (kernel.surroundings(), machinery.networkNews())
+            if !isLook, let known = status.facts, isUpToDate(known, now, news) { return known }
+            (surroundings, factNews) = (now, nil)
             let facts = try await kernel.facts()
-            status.facts = facts
+            (status.facts, factNews) = (facts, news)
             return facts
         } catch {
             throw TrialFailure(.failed, error.description)
         }
+    }
+}
+
+extension Reconciler {
+    /// The legacy back end tells nothing of its rules, which are facts where the other one is in use.
+    private func isUpToDate(_ facts: HostFacts, _ now: Surroundings, _ news: Int?) -> Bool {
+        news != nil && news == factNews && facts.iptables.backend == .nft
+            && now.legacyTables.isEmpty && surroundings?.legacyTables == [] && now.program == surroundings?.program
     }
 }
 
