@@ -43,6 +43,8 @@ check_rights() {
         in_machine nat-a systemd-analyze security --no-pager --threshold=31 "$unit" >"$work/rights" ||
             { tail -n 1 "$work/rights"; failed "$unit is less confined than it was"; }
     done
+    expect "natfleet-agent's memory limit" "536870912" \
+        in_machine nat-a systemctl show --value -p MemoryMax natfleet-agent
     # NET_ADMIN, NET_RAW, SYS_ADMIN: bits 12, 13 and 21.
     expect "the running agent has these alone" "0000000000203000 0000000000203000 0000000000203000" agent_capabilities
     expect "it may not write programs or settings of the kernel" "refused" confined
