@@ -11,15 +11,15 @@ use_back_end() {
         for suffix in "" -save -restore; do ln -sfn "/usr/sbin/$program-$0$suffix" "/etc/alternatives/$program$suffix"; done
     done' "$1"
 }
-# flush_times N: seconds from `iptables -t nat -F` to the first look that finds natfleet's rules there again, N times. Each
+# flush_times N PAUSE: seconds from `iptables -t nat -F` to the first look that finds natfleet's rules there again, N times. Each
 # time for an agent that has just started: one that had to put rules back three times in five minutes waits on purpose.
 flush_times() {
     local round
     for ((round = 0; round < $1; round++)); do
         stop_agent
         resume_agent
-        # Its first looks are over.
-        sleep 4
+        # Its first looks are over, and what it rests after them: a look takes no more than a twentieth of the time.
+        sleep "$2"
         on nat-a bash -ec '
             iptables -t nat -F
             start=$EPOCHREALTIME
@@ -40,7 +40,7 @@ care() {
     sleep "$1"
     echo $((($(ticks "$pid") - before) * 60 / $1))
 }
-# looks N: the same ticks for one whole look: a foreign rule comes or goes N times, and each time all rules are read.
+# looks N PAUSE: the same ticks for one whole look: a foreign rule comes and goes N times, and each time all rules are read.
 looks() {
     local pid before round
     pid=$(host_pid nat-a)
@@ -52,25 +52,29 @@ looks() {
 }
 
 bench_repair() {
-    local backend count aim seconds rounds period
+    local backend count aim seconds rounds period pause look
     printf '\n%-46s %12s %12s %14s %14s\n' "flush by hand" "repaired s" "" "one look" "idle"
     for backend in nft legacy; do
         stop_agent
         use_back_end "$backend"
         resume_agent
         for count in 100 10000; do
-            aim="<=1" rounds=3 period=30
+            aim="<=1" rounds=3 period=30 pause=4
+            ((count < 1000)) || pause=10
             # Rules are read every 10 s, and of more than 1,000 every 60 s.
             [ "$backend" = nft ] || aim="<=10" period=60
             [ "$backend$count" != legacy10000 ] || rounds=1
             policy "$count" >"$work/repair.yaml"
             timed_apply "$work/repair.yaml" >/dev/null
             # Not in a pipe, which the agent that it starts would keep open.
-            flush_times "$rounds" >"$work/flushes"
+            flush_times "$rounds" "$pause" >"$work/flushes"
             seconds=$(median <"$work/flushes")
             sleep 12
-            printf '%-46s %12.2f %12s %8.1f ticks %6d ticks/min\n' "iptables-$backend, $count port forwards" "$seconds" \
-                "$(versus "$seconds" "$aim")" "$(looks 2 "$( ((count > 1000)) && echo 6 || echo 1)")" "$(care "$period")"
+            # The legacy back end sends no news: its looks are in the idle minute.
+            look="-"
+            [ "$backend" = legacy ] || look="$(looks 2 "$pause") ticks"
+            printf '%-46s %12.2f %12s %14s %6d ticks/min\n' "iptables-$backend, $count port forwards" "$seconds" \
+                "$(versus "$seconds" "$aim")" "$look" "$(care "$period")"
         done
         remove_policy
     done
