@@ -50,6 +50,16 @@ struct KnownFactsTests {
         #expect(try await !isAppliedAgain(agent))
     }
 
+    /// What moves without news, such as an upgrade of iptables, is seen by a look, and by the one try that it is worth.
+    @Test func aHostThatIsAnotherWithoutNewsIsWorthOneTry() async throws {
+        let agent = host.start(news: { 0 })
+        #expect(await agent.apply(try FakeHost.desired(interface: .named("eth7"))).outcome?.result == .refused)
+        host.change { $0.facts.iptables.version = "1.8.11" }
+        let retry = try #require(await agent.reconcile(.everything).retry)
+        #expect(await agent.apply(retry).outcome?.result == .refused)
+        #expect(await agent.reconcile(.everything).retry == nil)
+    }
+
     @Test func theLegacyBackEndTellsNothing() async throws {
         let agent = try await applied { $0.facts.iptables.backend = .legacy }
         #expect(try await !isAppliedAgain(agent))

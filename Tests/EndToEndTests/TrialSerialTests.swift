@@ -129,32 +129,33 @@ struct TrialSerialTests {
         }
     }
 
-    /// Cuts the instance off from its controller as soon as rules of the policy `web` are there. Says when.
-    private static let cutter = """
-        until iptables-save -t nat | grep -q natfleet:web; do sleep 0.02; done
-        iptables -I OUTPUT -d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cutter -j DROP
-        echo cut
-        while iptables-save -t nat | grep -q natfleet:web; do sleep 0.02; done
-        echo gone
-        sleep infinity
-        """
+    /// Every packet to the controller is dropped.
+    private static let cut = "-d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cut -j DROP"
 
     @Test(arguments: BackEnd.allCases)
     func aChangeAfterWhichTheControllerIsOutOfReachIsTakenBack(backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
             try await lab.use(backEnd, on: "nat-a")
             let controller = try await lab.startController()
-            let agent = try await lab.startAgent("nat-a")
+            let token = try await lab.joinToken("--instance", "nat-a", "--label", "vpc=demo")
+            try await lab.writeConfiguration("nat-a", token: token)
+            let held = try HeldAgent("nat-a", lab)
+            let agent = held.daemon
             try await lab.apply(Self.egress(Self.good))
             try await lab.converged("nat-a")
             let before = try await lab.machine("nat-a")
-            let cutter = try lab.daemon("nat-a", ["bash", "-c", Self.cutter])
+            let rules = { try await lab.shell("nat-a", "iptables-save -t nat; ip6tables-save -t nat") }
 
-            try await lab.apply(Policies.portMapping("nat-a", subnet: 1).replacing("web-nat-a", with: "web"))
-            try await eventually(within: 20, "the rules go in: \(agent.output)") { cutter.output.contains("cut") }
+            // As the rules have gone in, the instance is cut off from its controller.
+            try await held.hold(at: "prove") {
+                try await lab.apply(Policies.portMapping("nat-a", subnet: 1).replacing("web-nat-a", with: "web"))
+            } meanwhile: {
+                #expect(try await rules().contains("natfleet:web"))
+                try await lab.shell("nat-a", "iptables -I OUTPUT \(Self.cut)")
+            }
             let cut = ContinuousClock.now
             try await eventually(within: Double(Self.limit) + 20, "they are taken back: \(agent.output)") {
-                cutter.output.contains("gone")
+                try await !rules().contains("natfleet:web")
             }
             #expect(ContinuousClock.now - cut < .seconds(Self.limit + 5))
             // The controller knows of nothing yet, and clients never noticed.
@@ -164,8 +165,7 @@ struct TrialSerialTests {
                 #expect(answer.hasPrefix("internet saw "), "\(address): \(answer)")
             }
 
-            try await lab.shell(
-                "nat-a", "iptables -D OUTPUT -d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cutter -j DROP")
+            try await lab.shell("nat-a", "iptables -D OUTPUT \(Self.cut)")
             try await lab.reverted("nat-a", within: 90)
             let reason = try #require(try await lab.instance("nat-a")?.lastOutcome?.detail)
             #expect(reason.contains("could not be reached"), "\(reason)")

@@ -30,7 +30,7 @@ package struct HealthReading: Sendable {
 
 /// Judges what is read every few seconds. What lasts long enough to be shown is `ConditionBoard`'s to say.
 package struct HealthWatch: Sendable {
-    /// Seconds between two looks for clients where more flows are tracked than at looks that found none, and otherwise.
+    /// Seconds between two looks for clients where more flows are tracked than at the one before, and otherwise.
     private static let clientPeriods = (busy: 30.0, quiet: 300.0)
 
     /// What runs; nil where nothing does, or nobody could say yet what it means here.
@@ -39,7 +39,7 @@ package struct HealthWatch: Sendable {
     }
     private var hasSeenClient = false
     private var lookedAt = -Double.infinity
-    /// The most flows that were tracked when none was a client's.
+    /// How many flows were tracked when none was a client's, at the last look.
     private var quietCount = 0
     private var conntrack = ConntrackWatch()
 
@@ -60,7 +60,7 @@ package struct HealthWatch: Sendable {
         var found = reading.link.conditions
         if let hasClient = reading.hasClient {
             (hasSeenClient, lookedAt) = (hasClient, now)
-            quietCount = max(quietCount, reading.conntrack?.count ?? 0)
+            quietCount = reading.conntrack?.count ?? 0
         }
         found += conntrack.conditions(reading.conntrack, now: now)
         guard let plan else { return found }

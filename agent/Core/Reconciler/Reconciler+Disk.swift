@@ -52,7 +52,11 @@ extension Reconciler {
             try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
             try files.save(applied, .applied)
             try files.remove(.trial)
-            if refusal == nil { try files.remove(.refusal) }
+            if let refusal {
+                if arrears.contains(.refusal) { try files.save(refusal, .refusal) }
+            } else {
+                try files.remove(.refusal)
+            }
             (arrears, troubles[.arrears]) = ([], nil)
             return []
         } catch {

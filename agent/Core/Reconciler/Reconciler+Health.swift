@@ -19,6 +19,8 @@ extension Reconciler {
         var board = ConditionBoard()
         /// What the host had when the policy was applied and has no more.
         var lost: [LostFact] = []
+        /// Interfaces that had lost something and have it again, until the flows of meanwhile were swept.
+        var regained: Set<String> = []
         /// What the rules lacked at the last whole look, by family, and was not put back.
         var missingRules: [IPFamily: String] = [:]
         var link = LinkHealth()
