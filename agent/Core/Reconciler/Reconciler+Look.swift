@@ -69,9 +69,8 @@ extension Reconciler {
     }
 
     private func failedToRestore(_ reason: String, _ families: [IPFamily]) -> Bool {
-        for said in ["restore failed: \(reason)"] + ForwardingGate(kernel: kernel).close(families) {
-            log.error("\(said)")
-        }
+        log.error("restore failed", metadata: ["reason": "\(reason)"])
+        for said in ForwardingGate(kernel: kernel).close(families) { log.error("\(said)") }
         return false
     }
 
