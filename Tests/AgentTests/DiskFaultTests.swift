@@ -22,16 +22,7 @@ struct DiskFaultTests {
         asApplied = host.state
     }
 
-    private var isForwarding: [String?] {
-        ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map(host.sysctl)
-    }
-
     private func isThere(_ file: StateFile) -> Bool { host.files.contents.withLock { $0[file] != nil } }
-
-    private func reboot() throws {
-        let machine = try FakeHost().kernel.machine.withLock { $0 }
-        host.change { $0 = machine }
-    }
 
     /// What became of a trial is told while it cannot be kept, and kept as soon as it can.
     @Test func theEndOfATrialIsMadeUpFor() async throws {
@@ -75,13 +66,13 @@ struct DiskFaultTests {
 
     @Test func bootTakesTheRulesBesideIt() async throws {
         host.files.contents.withLock { $0[.applied] = Array("{\"desired\":".utf8) }
-        try reboot()
+        try host.reboot()
         // As systemd-sysctl sets them before.
         let settings = ["net.ipv6.conf.eth0.accept_ra": "2", "net.ipv4.conf.eth0.send_redirects": "0"]
         host.change { machine in machine.sysctls.merge(settings) { $1 } }
         let found = try host.found
         #expect(await host.start().restore())
-        #expect(isForwarding == ["1", "1"] && host.leaks.isEmpty)
+        #expect(host.isForwarding == [true, true] && host.leaks.isEmpty)
         for family in IPFamily.allCases {
             #expect(asApplied.contains(host.rules(family)), "\(family)")
         }
@@ -99,9 +90,9 @@ struct DiskFaultTests {
     /// A family without rules is not forwarded.
     @Test func onlyFamiliesWithRulesAreForwarded() async throws {
         host.files.contents.withLock { ($0[.applied], $0[.rulesIPv6]) = ([1], []) }
-        try reboot()
+        try host.reboot()
         #expect(await host.start().restore())
-        #expect(isForwarding == ["1", "0"] && !host.rules(.ipv6).contains("NATFLEET"))
+        #expect(host.isForwarding == [true, false] && !host.rules(.ipv6).contains("NATFLEET"))
     }
 
     @Test(arguments: [nil, "*nat\n-A NATFLEET-POST -j MASQ", "# nothing\n"])
@@ -110,18 +101,18 @@ struct DiskFaultTests {
             files[.applied] = []
             for file in [StateFile.rulesIPv4, .rulesIPv6] { files[file] = text.map { Array($0.utf8) } }
         }
-        try reboot()
+        try host.reboot()
         #expect(await host.start().restore() == false)
-        #expect(isForwarding == ["0", "0"])
+        #expect(host.isForwarding == [false, false])
     }
 
     /// Rules that cannot be loaded, or read back: forwarding stays off.
     @Test(arguments: [Faults.Operation.restore, .rehearse, .observe])
     func rulesThatWereNotCheckedDoNotForward(_ broken: Faults.Operation) async throws {
         host.files.contents.withLock { $0[.applied] = [1] }
-        try reboot()
+        try host.reboot()
         host.faults.fail(broken)
         #expect(await host.start().restore() == false)
-        #expect(isForwarding == ["0", "0"])
+        #expect(host.isForwarding == [false, false])
     }
 }

@@ -38,6 +38,25 @@ struct FakeHost {
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })
     }
 
+    /// Tables are empty, or hold what the distribution restored; sysctls are the kernel's, but for forwarding that somebody
+    /// else turned on.
+    func reboot(restored: [IPFamily: String] = [:], isForwarding: Bool = false) throws {
+        let fresh = try FakeHost()
+        for (family, text) in restored {
+            try fresh.change { machine in try machine.tables[family]?.restore(text) }
+        }
+        if isForwarding {
+            fresh.change { machine in
+                for family in IPFamily.allCases { machine.sysctls[family.forwardingKey] = "1" }
+            }
+        }
+        let machine = fresh.kernel.machine.withLock { $0 }
+        change { $0 = machine }
+    }
+
+    /// IPv4, IPv6.
+    var isForwarding: [Bool] { IPFamily.allCases.map { sysctl($0.forwardingKey) != "0" } }
+
     /// Rules and sysctls as they are.
     var state: [String] { kernel.machine.withLock { $0.state } }
 

@@ -23,27 +23,9 @@ struct WorstDayTests {
         #expect(host.leaks.isEmpty)
     }
 
-    /// Tables are empty, or hold what the distribution restored; sysctls are the kernel's.
-    private func reboot(restored: [IPFamily: String] = [:], isForwarding: Bool = false) throws {
-        let fresh = try FakeHost()
-        for (family, text) in restored {
-            try fresh.change { machine in try machine.tables[family]?.restore(text) }
-        }
-        let machine = fresh.kernel.machine.withLock { $0 }
-        host.change { $0 = machine }
-        guard isForwarding else { return }
-        host.change { machine in
-            for key in ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"] { machine.sysctls[key] = "1" }
-        }
-    }
-
-    private var isForwarding: [Bool] {
-        ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"].map { host.sysctl($0) != "0" }
-    }
-
     /// The distribution restored nothing: its file was broken, or its binary missing.
     @Test func ownRulesComeBackWithoutTheDistribution() async throws {
-        try reboot()
+        try host.reboot()
         #expect(await host.start().restore())
         #expect(host.state == asApplied && host.leaks.isEmpty)
     }
@@ -51,7 +33,7 @@ struct WorstDayTests {
     /// It restored an old file, or that of one family only.
     @Test func whatTheDistributionRestoredIsMended() async throws {
         let old = host.rules(.ipv4).replacing("10.0.1.80", with: "10.0.1.99")
-        try reboot(restored: [.ipv4: old])
+        try host.reboot(restored: [.ipv4: old])
         #expect(host.rules(.ipv4).contains("10.0.1.99"))
         #expect(await host.start().restore())
         #expect(host.state == asApplied && host.leaks.isEmpty)
@@ -60,10 +42,10 @@ struct WorstDayTests {
     /// No rule can be loaded at all: the machine does not forward, and is well again once it can.
     @Test(arguments: [Faults.Operation.restore, .rehearse, .observe])
     func withoutRulesItDoesNotForward(_ broken: Faults.Operation) async throws {
-        try reboot()
+        try host.reboot()
         host.faults.fail(broken)
         #expect(await host.start().restore() == false)
-        #expect(isForwarding == [false, false] && host.leaks.isEmpty)
+        #expect(host.isForwarding == [false, false] && host.leaks.isEmpty)
 
         let agent = host.start()
         let report = await agent.reconcile()
@@ -71,7 +53,7 @@ struct WorstDayTests {
             ["forwarding-off", "forwarding-off"] + (broken == .restore ? ["rules-missing", "rules-missing"] : [])
         #expect(report.status.conditions.map(\.code) == ["apply-failed"] + families)
         #expect(report.status.conditions.first?.message.isEmpty == false)
-        #expect(isForwarding == [false, false])
+        #expect(host.isForwarding == [false, false])
         host.faults.fail()
         #expect(await agent.reconcile().status.conditions.allSatisfy { $0.code == "drift-repaired" })
         #expect(host.state == asApplied && host.leaks.isEmpty)
@@ -79,7 +61,7 @@ struct WorstDayTests {
 
     /// Somebody's sysctl file forwards before any rule is there.
     @Test func theGateClosesWhatOthersOpened() throws {
-        try reboot(isForwarding: true)
+        try host.reboot(isForwarding: true)
         let gate = ForwardingGate(kernel: host.kernel)
         let policy = try FakeHost.desired().policy
         #expect(
@@ -87,15 +69,15 @@ struct WorstDayTests {
                 "net.ipv4.ip_forward was 1 without natfleet's rules and is 0 now",
                 "net.ipv6.conf.all.forwarding was 1 without natfleet's rules and is 0 now",
             ])
-        #expect(isForwarding == [false, false] && gate.close(policy.forwarding.families).isEmpty)
+        #expect(host.isForwarding == [false, false] && gate.close(policy.forwarding.families).isEmpty)
     }
 
     /// The same, and no rule can be loaded.
     @Test func aRestoreThatFailsClosesTheGate() async throws {
-        try reboot(isForwarding: true)
+        try host.reboot(isForwarding: true)
         host.faults.fail(.restore)
         #expect(await host.start().restore() == false)
-        #expect(isForwarding == [false, false])
+        #expect(host.isForwarding == [false, false])
         host.faults.fail()
         #expect(await host.start().reconcile().status.conditions.allSatisfy { $0.code == "drift-repaired" })
         #expect(host.state == asApplied)
@@ -104,18 +86,18 @@ struct WorstDayTests {
     /// The same, and nobody can tell which policy ran.
     @Test func aRestoreOfRulesAloneThatFailsClosesTheGate() async throws {
         host.files.contents.withLock { $0[.applied] = [1] }
-        try reboot(isForwarding: true)
+        try host.reboot(isForwarding: true)
         host.faults.fail(.restore)
         #expect(await host.start().restore() == false)
-        #expect(isForwarding == [false, false])
+        #expect(host.isForwarding == [false, false])
     }
 
     @Test func theGateLeavesFamiliesAloneThatThePolicyDoesNotForward() throws {
-        try reboot(isForwarding: true)
+        try host.reboot(isForwarding: true)
         var policy = try FakeHost.desired().policy
         policy.forwarding.ipv6 = false
         #expect(ForwardingGate(kernel: host.kernel).close(policy.forwarding.families).count == 1)
-        #expect(isForwarding == [false, true])
+        #expect(host.isForwarding == [false, true])
         host.faults.fail(.setSysctl)
         policy.forwarding.ipv6 = true
         let failures = ForwardingGate(kernel: host.kernel).close(policy.forwarding.families)

@@ -40,7 +40,7 @@ struct CompileTests {
                 SysctlSetting("net.ipv4.conf.eth0.rp_filter", "2", .when("1")),
                 SysctlSetting("net.ipv4.conf.eth1.rp_filter", "2", .when("1")),
             ])
-        #expect(SysctlSetting("net.ipv6.conf.eth0/100.accept_ra", "2").path == "net/ipv6/conf/eth0.100/accept_ra")
+        #expect(SysctlSetting.path(of: "net.ipv6.conf.eth0/100.accept_ra") == "net/ipv6/conf/eth0.100/accept_ra")
     }
 
     @Test func settingIsDueByWhatIsFound() {

@@ -141,7 +141,7 @@ rules_cannot_be_loaded() {
     end_network nat-a "$fresh"
     # And somebody turns forwarding on, as most recipes do.
     echo 'net.ipv4.ip_forward = 1' >"$work/nat-a/etc/sysctl.d/50-recipe.conf"
-    mv "$work/nat-a/usr/sbin/xtables-nft-multi" "$work/nat-a/root"
+    mv "$work/nat-a/usr/sbin/xtables-nft-multi" "$work/nat-a/opt"
     boot nat-a
     expect "the restore unit has failed" "failed" in_machine nat-a systemctl is-active natfleet-forwarding
     expect "its status says why" "*iptables-restore: not found*restore failed" reason_in_status not.found
@@ -155,7 +155,7 @@ rules_cannot_be_loaded() {
     expect "client-a, IPv6, gets no answer" "" "$lab" ask "$name" client-a tcp 2001:db8:ffff::7 80 1
     expect "and leaves under no address at all" "ipv4=0 ipv6=0" "$lab" leaks "$name" nat-a
     expect "the agent runs and says why as well" "*apply-failed: iptables is not installed*" reported apply-failed
-    in_machine nat-a mv /root/xtables-nft-multi /usr/sbin
+    in_machine nat-a mv /opt/xtables-nft-multi /usr/sbin
     packets "iptables is back"
     expect "the instance is healthy" "i-0123456789abcdef0 healthy" enrolled
     expect "and left to mend is" "*forwards-at-boot: /etc/sysctl.d/50-recipe.conf:1 *" reported forwards-at-boot

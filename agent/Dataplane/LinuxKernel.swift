@@ -104,10 +104,7 @@ package struct LinuxKernel: Kernel {
         }
     }
 
-    /// sysctl(8): dots separate, and a slash stands for a dot inside a name (an interface `eth0.5`).
-    private func path(_ key: String) -> String {
-        "/proc/sys/" + String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
-    }
+    private func path(_ key: String) -> String { "/proc/sys/" + SysctlSetting.path(of: key) }
 }
 
 extension IPFamily {

@@ -30,7 +30,7 @@ struct CulpritSearch: Sendable {
 
     private static func forwardingOff(_ family: IPFamily) -> String? {
         let key = family.forwardingKey
-        return sysctl(SysctlSetting(key, "1").path) == "0" ? "\(key) is 0" : nil
+        return sysctl(SysctlSetting.path(of: key)) == "0" ? "\(key) is 0" : nil
     }
 
     private func rule(ending packet: ProbePacket) async -> String? {

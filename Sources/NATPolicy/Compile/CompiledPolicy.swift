@@ -67,7 +67,7 @@ package struct SysctlSetting: Codable, Hashable, Sendable {
     package static func keyPart(_ interface: String) -> String { String(interface.map { $0 == "." ? "/" : $0 }) }
 
     /// Below /proc/sys: `net/ipv6/conf/eth0/accept_ra`.
-    package var path: String {
+    package static func path(of key: String) -> String {
         String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
     }
 

@@ -40,7 +40,8 @@ extension FamilyCompiler {
     }
 }
 
-func forwardingSetting(_ family: IPFamily) -> SysctlSetting { SysctlSetting(family.forwardingKey, "1") }
+/// What turns a family's forwarding on.
+package func forwardingSetting(_ family: IPFamily) -> SysctlSetting { SysctlSetting(family.forwardingKey, "1") }
 
 extension IPFamily {
     /// The sysctl that turns forwarding on, for all interfaces (kernel Documentation/networking/ip-sysctl.rst).

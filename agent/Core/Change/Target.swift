@@ -46,7 +46,7 @@ struct Target: Sendable {
                 throw StateFileError("\(file.rawValue) cannot be understood: \(error)")
             }
             text[family] = renderRestore(rules[family] ?? .none)
-            if rules[family]?.isEmpty == false { forwarding.append(SysctlSetting(family.forwardingKey, "1")) }
+            if rules[family]?.isEmpty == false { forwarding.append(forwardingSetting(family)) }
         }
         if forwarding.isEmpty { throw StateFileError("no rules were saved") }
     }

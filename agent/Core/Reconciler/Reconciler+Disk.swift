@@ -52,12 +52,12 @@ extension Reconciler {
             try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
             try files.save(applied, .applied)
             try files.remove(.trial)
-            if let refusal {
-                if arrears.contains(.refusal) { try files.save(refusal, .refusal) }
-            } else {
+            arrears.remove(.trial)
+            if refusal == nil {
                 try files.remove(.refusal)
+                arrears.remove(.refusal)
             }
-            (arrears, troubles[.arrears]) = ([], nil)
+            payArrears()
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
@@ -73,7 +73,10 @@ extension Reconciler {
 
     /// What a disk that is full or read-only did not take is tried again with each look.
     func payArrears() {
-        guard !arrears.isEmpty else { return }
+        guard !arrears.isEmpty else {
+            troubles[.arrears] = nil
+            return
+        }
         do throws(StateFileError) {
             if arrears.contains(.trial) { try files.remove(.trial) }
             arrears.remove(.trial)

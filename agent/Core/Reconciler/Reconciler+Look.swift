@@ -139,10 +139,10 @@ extension Reconciler {
             health.missingRules = prepared.missingRules
             let done = try await change.perform(prepared)
             differences = done.differences
-            let known = settled?.displaced
+            let displaced = settled?.displaced
             settled = Settled(done, facts)
             // Whether that matters is for the probe to say, and soon.
-            if settled?.displaced != known, !drift.isContended(clock()) { probedAt = -.infinity }
+            if settled?.displaced != displaced, !drift.isContended(clock()) { probedAt = -.infinity }
             health.missingRules = [:]
         } catch {
             change.spelling = Spelling()
@@ -175,9 +175,9 @@ extension Reconciler {
     /// Between two looks nobody needs what a large ruleset needs to be compared.
     func releaseMemory() {
         guard attempt == nil else { return }
-        isTrimDue = true
         if (applied?.desired.policy.dnat.count ?? 0) > 1000 { spelling = Spelling() }
-        machinery.trim()
+        // With the next look, when whoever asked for the work has let go of it as well.
+        isTrimDue = true
     }
 
     /// Shows what of the host keeps the policy from being whole.

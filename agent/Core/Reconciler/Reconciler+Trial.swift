@@ -125,9 +125,7 @@ extension Reconciler {
         guard let attempt else { return }
         self.attempt = nil
         // Its clients of then need no place in the plan from now on.
-        probePlan =
-            machinery.probe == nil
-            ? nil : ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
+        probePlan = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
         troubles[.probe] = conditions(of: findings)
         applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
         refusal = nil

@@ -74,7 +74,7 @@ package actor Reconciler {
     var findings: [ProbeFinding] = []
     var probePlan: ProbePlan?
     var probedAt = -Double.infinity
-    /// Memory was given back while whoever asked for the work still held some of it.
+    /// Memory is free that nobody needs before the next change.
     var isTrimDue = false
     var diskCheckedAt = -Double.infinity
     /// What is the matter, by who found out.
