@@ -24,8 +24,8 @@ struct EnrolmentSerialTests {
             try await lab.writeConfiguration("nat-b", token: used)
             let first = try lab.runAgent("nat-b")
             try await eventually(within: 20, "nat-b enrols") { try await lab.instance("nat-b")?.lastSeen != nil }
-            let revoked = try await lab.joinToken("--instance", "nat-a")
-            #expect(try await lab.natfleet("token", "revoke", try await lab.newestToken().id).succeeded)
+            let revoked = try await lab.createToken(["--instance", "nat-a"])
+            #expect(try await lab.natfleet("token", "revoke", revoked.id).succeeded)
             let expired = try await lab.joinToken("--instance", "nat-a", "--ttl", "1s")
             try await Task.sleep(for: .seconds(1.2))
 
@@ -33,7 +33,8 @@ struct EnrolmentSerialTests {
             let events = try await lab.natfleet("get", "events", "-o", "json").output
             let refused = try [
                 ("wrong", "nfj_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG", "the join token is not known here"),
-                ("used", used, "is used up"), ("expired", expired, "has expired"), ("revoked", revoked, "was revoked"),
+                ("used", used, "is used up"), ("expired", expired, "has expired"),
+                ("revoked", try #require(revoked.secret), "was revoked"),
                 ("empty", "", "no join token"),
             ].map { name, token, reason in
                 Refused(
@@ -68,17 +69,18 @@ struct EnrolmentSerialTests {
     @Test func aWrongHashIsRefusedOnceAndTheRightOneEnrols() async throws {
         try await FleetLab.run { lab in
             let controller = try await lab.startController()
-            let token = try await lab.joinToken("--instance", "nat-a")
-            try await lab.writeConfiguration("nat-a", token: token, caHash: String(repeating: "0f", count: 32))
+            let token = try await lab.createToken(["--instance", "nat-a"])
+            let secret = try #require(token.secret)
+            try await lab.writeConfiguration("nat-a", token: secret, caHash: String(repeating: "0f", count: 32))
             let agent = try lab.runAgent("nat-a")
             try await lab.countConnections()
             try await Task.sleep(for: .seconds(8))
             #expect(agent.output.contains("whose SHA-256 is not NATFLEET_CA_HASH"))
             #expect(agent.output.split(separator: "\n").count == 1, "\(agent.output)")
             #expect((1...40).contains(try await lab.connections()))
-            #expect(try await lab.newestToken().usesLeft == 1)
+            #expect(try await lab.token(token.id)?.usesLeft == 1)
             await agent.end()
-            try await lab.writeConfiguration("nat-a", token: token)
+            try await lab.writeConfiguration("nat-a", token: secret)
             let corrected = try lab.runAgent("nat-a")
             try await eventually(within: 20, "nat-a enrols: \(corrected.output)") {
                 try await lab.instance("nat-a")?.lastSeen != nil
@@ -133,10 +135,9 @@ struct EnrolmentSerialTests {
 }
 
 extension FleetLab {
-    func newestToken() async throws -> TokenView {
+    func token(_ id: String) async throws -> TokenView? {
         let list = try await natfleet("token", "list", "-o", "json").output
-        let tokens = try WireJSON.decode([TokenView].self, from: Data(list.utf8))
-        return try #require(tokens.max { $0.createdAt < $1.createdAt })
+        return try WireJSON.decode([TokenView].self, from: Data(list.utf8)).first { $0.id == id }
     }
 
     /// One of several agents of an instance, with a state folder and a token of its own.

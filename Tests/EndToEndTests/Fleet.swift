@@ -29,6 +29,10 @@ extension FleetLab {
     /// The command line on the controller's host.
     @discardableResult
     func natfleet(_ arguments: String..., input: String = "") async throws -> ProgramResult {
+        try await natfleet(arguments, input: input)
+    }
+
+    private func natfleet(_ arguments: [String], input: String = "") async throws -> ProgramResult {
         try await runProgram(
             Self.script,
             [
@@ -44,16 +48,14 @@ extension FleetLab {
         #expect(result.succeeded, "\(result.errors)")
     }
 
+    /// The secret of a new join token.
     func joinToken(_ arguments: String...) async throws -> String {
-        let result = try await runProgram(
-            Self.script,
-            [
-                "exec", name, "controller", "--", "env", "NATFLEET_CONFIG=\(Self.configuration)",
-                Self.binaries + "/natfleet",
-            ]
-                + ["token", "create", "-o", "json"] + arguments)
-        let token = try WireJSON.decode(TokenView.self, from: Data(result.output.utf8))
-        return try #require(token.secret)
+        try #require(try await createToken(arguments).secret)
+    }
+
+    func createToken(_ arguments: [String]) async throws -> TokenView {
+        let result = try await natfleet(["token", "create", "-o", "json"] + arguments)
+        return try WireJSON.decode(TokenView.self, from: Data(result.output.utf8))
     }
 
     func caHash() async throws -> String {
