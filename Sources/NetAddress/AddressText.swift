@@ -75,7 +75,12 @@ private func isHexDigit(_ byte: UInt8) -> Bool {
 }
 
 func formatIPv4(_ value: UInt32) -> String {
-    "\(value >> 24).\(value >> 16 & 255).\(value >> 8 & 255).\(value & 255)"
+    var text = ""
+    for shift in stride(from: UInt32(24), through: 0, by: -8) {
+        text += String(value >> shift & 255)
+        if shift > 0 { text += "." }
+    }
+    return text
 }
 
 /// RFC 5952, with glibc's exception: an embedded IPv4 address is written as such in ::/96 and ::ffff:0:0/96.

@@ -67,7 +67,7 @@ private func mask(_ length: Int, _ family: IPFamily) -> UInt128 {
 
 extension CIDR: CustomStringConvertible, Codable {
     /// Always with the length, as `iptables-save` prints it: `10.0.0.1/32`.
-    package var description: String { "\(address)/\(prefixLength)" }
+    package var description: String { address.description + "/" + String(prefixLength) }
 
     package init(from decoder: any Decoder) throws {
         try self.init(try decoder.singleValueContainer().decode(String.self))

@@ -21,12 +21,33 @@ extension OwnedState {
     ///   that we write to: taking that for an empty one would be a lie.
     package init(parsing text: some StringProtocol) throws(SaveTextError) {
         var reader = SaveReader()
-        // Bytes, since to Swift a carriage return, U+2028 and others end a line too; in an array, since all the rules
-        // are read again and again.
-        for line in Array(String(text).utf8).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-            try reader.read(String(decoding: line, as: UTF8.self))
+        // Bytes, since to Swift a carriage return, U+2028 and others end a line too; in an array, since there may be
+        // megabytes of them.
+        let bytes = Array(text.utf8)
+        var start = 0
+        while start <= bytes.count {
+            let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            try reader.read(bytes[start..<end])
+            start = end + 1
         }
         self = try reader.finish()
+    }
+}
+
+private typealias Bytes = ArraySlice<UInt8>
+
+extension Bytes {
+    /// As text; only of the first few bytes, for messages.
+    fileprivate var excerpt: String { String(String(decoding: self, as: UTF8.self).prefix(60)) }
+
+    fileprivate var text: String { String(decoding: self, as: UTF8.self) }
+
+    /// What comes before the next blank, which is left out of both; blanks at the beginning are skipped.
+    fileprivate mutating func takeWord() -> Bytes {
+        while first == UInt8(ascii: " ") { removeFirst() }
+        let end = firstIndex(of: UInt8(ascii: " ")) ?? endIndex
+        defer { self = self[Swift.min(end + 1, endIndex)...] }
+        return self[..<end]
     }
 }
 
@@ -46,21 +67,21 @@ private struct SaveReader {
         var counts: [String: Int] = [:]
     }
 
-    mutating func read(_ line: String) throws(SaveTextError) {
+    mutating func read(_ line: Bytes) throws(SaveTextError) {
         number += 1
-        if line.utf8.allSatisfy({ $0 == UInt8(ascii: " ") }) { return }
-        if line.hasPrefix("#") { return try checkRemark(line) }
+        guard let first = line.first(where: { $0 != UInt8(ascii: " ") }) else { return }
+        if line.first == UInt8(ascii: "#") { return try checkRemark(line.text) }
         guard var current = section else {
             section = try begin(line)
             return
         }
         // Held once only: else each line would copy all that was read before it.
         section = nil
-        if line == "COMMIT" {
+        if line.elementsEqual("COMMIT".utf8) {
             if let table = current.table { state[table] = current.contents }
             return
         }
-        if line.hasPrefix(":") {
+        if first == UInt8(ascii: ":"), line.first == first {
             try declare(line, in: &current)
         } else {
             try rule(line, in: &current)
@@ -85,22 +106,24 @@ private struct SaveReader {
         throw fault
     }
 
-    private mutating func begin(_ line: String) throws(SaveTextError) -> Section {
-        guard line.hasPrefix("*"), line.utf8.count > 1 else {
-            throw fault("'\(line.prefix(60))' is neither a table nor a comment")
+    private mutating func begin(_ line: Bytes) throws(SaveTextError) -> Section {
+        guard line.first == UInt8(ascii: "*"), line.count > 1 else {
+            throw fault("'\(line.excerpt)' is neither a table nor a comment")
         }
-        let name = String(line.dropFirst())
+        let name = line.dropFirst().text
         guard seen.insert(name).inserted else { throw fault("table \(name.prefix(60)) comes twice") }
         return Section(name: String(name.prefix(60)), table: Table(rawValue: name))
     }
 
     /// `:CHAIN POLICY [packets:bytes]`
-    private func declare(_ line: String, in section: inout Section) throws(SaveTextError) {
-        let words = line.dropFirst().split(separator: " ")
-        guard (2...3).contains(words.count), words.count == 2 || parseCounters(words[2]) != nil else {
-            throw fault("'\(line.prefix(60))' does not declare a chain")
+    private func declare(_ line: Bytes, in section: inout Section) throws(SaveTextError) {
+        var rest = line.dropFirst()
+        let (name, policy, counters, surplus) = (
+            rest.takeWord().text, rest.takeWord(), rest.takeWord(), rest.takeWord()
+        )
+        guard !policy.isEmpty, surplus.isEmpty, counters.isEmpty || parseCounters(counters) != nil else {
+            throw fault("'\(line.excerpt)' does not declare a chain")
         }
-        let name = String(words[0])
         guard section.table != nil, name.hasPrefix(ownedChainPrefix) else { return }
         guard section.contents.chains.updateValue([], forKey: name) == nil else {
             throw fault("chain \(name.prefix(60)) is declared twice")
@@ -108,30 +131,32 @@ private struct SaveReader {
     }
 
     /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN 1 …`, which only `renderRestore` writes.
-    private func rule(_ line: String, in section: inout Section) throws(SaveTextError) {
-        var text = line[...]
+    private func rule(_ line: Bytes, in section: inout Section) throws(SaveTextError) {
+        var rule = line
         var counters: OwnedState.Counters?
-        if text.utf8.first == UInt8(ascii: "["), let space = text.utf8.firstIndex(of: UInt8(ascii: " ")) {
-            counters = parseCounters(text[..<space])
-            guard counters != nil else { throw fault("'\(line.prefix(60))' has no counters in its brackets") }
-            text = text[text.utf8.index(after: space)...]
+        if rule.first == UInt8(ascii: "["), rule.contains(UInt8(ascii: " ")) {
+            counters = parseCounters(rule.takeWord())
+            guard counters != nil else { throw fault("'\(line.excerpt)' has no counters in its brackets") }
         }
-        let isInsert = text.hasPrefix("-I ")
-        let head = text.utf8.split(separator: UInt8(ascii: " "), maxSplits: isInsert ? 3 : 2).map { Substring($0) }
-        guard text.hasPrefix("-A ") || isInsert && head.count == 4 && head[2] == "1", head.count >= 2 else {
-            throw fault("'\(line.prefix(60))' is not a rule")
+        let isInsert = rule.starts(with: "-I ".utf8)
+        var rest = rule
+        _ = rest.takeWord()
+        let chain = rest.takeWord().text
+        let isFirst = isInsert && rest.takeWord().elementsEqual("1".utf8) && !rest.isEmpty
+        guard rule.starts(with: "-A ".utf8) || isFirst, !chain.isEmpty else {
+            throw fault("'\(line.excerpt)' is not a rule")
         }
         guard section.table != nil else { return }
-        let chain = String(head[1])
         if chain.hasPrefix(ownedChainPrefix) {
-            guard !isInsert, section.contents.chains[chain] != nil else {
+            let line = OwnedState.Line(rule.text, counters: counters)
+            guard !isInsert, section.contents.chains[chain]?.append(line) != nil else {
                 throw fault("chain \(chain.prefix(60)) has a rule and no declaration")
             }
-            section.contents.chains[chain]?.append(OwnedState.Line(String(text), counters: counters))
             return
         }
         section.counts[chain, default: 0] += 1
-        guard text.contains(ownedChainPrefix), let target = ruleTarget(text), target.hasPrefix(ownedChainPrefix) else {
+        let text = rule.text
+        guard text.contains(ownedChainPrefix), let target = ruleTarget(rule), target.hasPrefix(ownedChainPrefix) else {
             return
         }
         section.contents.jumps.append(
@@ -139,30 +164,43 @@ private struct SaveReader {
                 from: chain,
                 to: target,
                 position: isInsert ? 1 : section.counts[chain, default: 1],
-                line: isInsert ? "-A \(chain) \(head[3])" : String(text)
+                line: isInsert ? "-A \(chain) \(rest.text)" : text
             )
         )
     }
 }
 
 /// `[12:3456]`
-private func parseCounters(_ text: Substring) -> OwnedState.Counters? {
-    guard text.utf8.first == UInt8(ascii: "["), text.utf8.last == UInt8(ascii: "]") else { return nil }
-    let numbers = text.utf8.dropFirst().dropLast().split(
-        separator: UInt8(ascii: ":"), omittingEmptySubsequences: false
-    ).map { UInt64(Substring($0)) }
-    guard numbers.count == 2, let packets = numbers[0], let bytes = numbers[1] else { return nil }
+private func parseCounters(_ text: Bytes) -> OwnedState.Counters? {
+    guard text.first == UInt8(ascii: "["), text.last == UInt8(ascii: "]"), text.count > 2,
+        let colon = text.firstIndex(of: UInt8(ascii: ":")),
+        let packets = parseNumber(text[..<colon].dropFirst()),
+        let bytes = parseNumber(text[colon...].dropFirst().dropLast())
+    else { return nil }
     return OwnedState.Counters(packets: packets, bytes: bytes)
 }
 
+private func parseNumber(_ digits: Bytes) -> UInt64? {
+    guard !digits.isEmpty else { return nil }
+    var value: UInt64 = 0
+    for byte in digits {
+        guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+        let (product, isTooLarge) = value.multipliedReportingOverflow(by: 10)
+        let (sum, isTooLargeNow) = product.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
+        guard !isTooLarge, !isTooLargeNow else { return nil }
+        value = sum
+    }
+    return value
+}
+
 /// What follows `-j` or `-g`; words in quotes, such as comments, are no options.
-private func ruleTarget(_ rule: Substring) -> String? {
+private func ruleTarget(_ rule: Bytes) -> String? {
     var word: [UInt8] = []
     var previous = ""
     var isQuoted = false
     var wasQuoted = false
     var isEscaped = false
-    for byte in Array(rule.utf8) + [UInt8(ascii: " ")] {
+    for byte in rule + [UInt8(ascii: " ")] {
         if isEscaped {
             isEscaped = false
             word.append(byte)

@@ -17,7 +17,7 @@ extension Resolver {
                 layered.policy, entry.name, "the policy does not forward \(family.label)",
                 remedy: "write forwarding.\(family.rawValue): true, or remove the port forward")
         }
-        if facts.interface(towards: entry.to.address) == nil {
+        if !hasRoute(to: entry.to.address) {
             fail(
                 layered.policy, entry.name, "this host has no route to \(entry.to.address)",
                 remedy: "give the host a route, or correct to")

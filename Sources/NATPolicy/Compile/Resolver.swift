@@ -13,6 +13,8 @@ struct Resolver {
     private var known: Set<CompileError.Fault> = []
     /// What is true of several port forwards, with their names, in the order of first mention.
     private var shared: [(sentence: String, names: [String])] = []
+    /// Targets that were looked for already: many port forwards have the same few.
+    private var routed: [IPAddress: Bool] = [:]
 
     init(policy: EffectivePolicy, facts: HostFacts) {
         self.policy = policy
@@ -49,6 +51,13 @@ struct Resolver {
         } else {
             shared.append((sentence, [name]))
         }
+    }
+
+    mutating func hasRoute(to address: IPAddress) -> Bool {
+        if let known = routed[address] { return known }
+        let found = facts.interface(towards: address) != nil
+        routed[address] = found
+        return found
     }
 
     // MARK: Masquerade
