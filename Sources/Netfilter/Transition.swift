@@ -84,6 +84,9 @@ extension OwnedState.Line {
         entry.map { $0.chain == chain || !$0.chain.hasPrefix(chain) } ?? false
     }
 
+    /// The chain of ours that it leads into.
+    var enteredChain: String? { entry.map { String($0.chain) } }
+
     /// Accepts what is safe whatever nat does: replies, and connections that a DNAT of ours has turned round; or leads
     /// the latter to where that is decided.
     fileprivate var isKeptAccept: Bool {

@@ -24,6 +24,10 @@ final class FakeKernel: Kernel {
         var bootID = "boot 1"
         /// Put before what `iptables-save` prints.
         var remark = ""
+        /// How this version of `iptables-save` prints rules.
+        var spelling: @Sendable (String) -> String = { $0 }
+        /// What was loaded into throwaway namespaces.
+        var rehearsed: [String] = []
         /// nil as on legacy; a test that sets it has to move it too.
         var generation: UInt32?
         /// What was done while forwarding was on without a masquerade.
@@ -60,16 +64,22 @@ final class FakeKernel: Kernel {
 
     func observe(_ family: IPFamily) async throws(KernelError) -> OwnedState {
         try check(.observe, "iptables-save")
-        let text = machine.withLock { $0.remark + ($0.tables[family]?.save(counters: true) ?? "") }
+        let text = machine.withLock { machine in
+            machine.remark + machine.spelling(machine.tables[family]?.save(counters: true) ?? "")
+        }
         do { return try OwnedState(parsing: text) } catch { throw KernelError(error, from: "iptables-save") }
     }
 
     func rehearse(_ family: IPFamily, _ text: String) async throws(KernelError) -> OwnedState {
         try check(.rehearse, "unshare")
         var fresh = FakeNetfilter()
+        let spelling = machine.withLock { machine in
+            machine.rehearsed.append(text)
+            return machine.spelling
+        }
         do {
             try fresh.restore(text)
-            return try OwnedState(parsing: fresh.save())
+            return try OwnedState(parsing: spelling(fresh.save()))
         } catch {
             throw KernelError("\(error)")
         }

@@ -58,7 +58,12 @@ struct ManyForwardsSerialTests {
             try await lab.apply(Self.policy(changedTo: 9000))
             try await lab.converged("nat-a", within: 90)
             let after = try await countedRules(lab)
-            let runs = try await lab.tracedRestores(on: "nat-a").filter(\.isReal)
+            let all = try await lab.tracedRestores(on: "nat-a")
+            let rehearsed = try #require(all.first { !$0.isReal && $0.program == "iptables-restore" })
+            // The leaf of each table and the chains above it.
+            #expect(rehearsed.chains.filter { $0.hasSuffix("-\(Self.changed)") }.count == 2)
+            #expect(rehearsed.chains.count <= 14 && rehearsed.input.utf8.count < 16 << 10, "\(rehearsed.chains)")
+            let runs = all.filter(\.isReal)
             #expect(Set(runs.map(\.program)) == ["iptables-restore", "ip6tables-restore"])
             for run in runs {
                 #expect(run.arguments.contains("--noflush") && run.arguments.contains("--counters"))

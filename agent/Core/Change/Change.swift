@@ -41,7 +41,7 @@ struct Change: Sendable {
     let kernel: any Kernel
     let files: any StateFiles
     /// What earlier changes learned of this host's spelling; kept by whoever makes changes.
-    var spelling = Spelling()
+    var spelling: [IPFamily: Spelling] = [:]
 
     /// Looks, rehearses what is new, plans.
     ///
@@ -50,24 +50,24 @@ struct Change: Sendable {
         _ meant: Target, jumpsFirst: Set<IPFamily> = []
     ) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
-        let known = spelling.known
-        let kernel = kernel
+        let (kernel, spelling) = (kernel, spelling)
         var reading = RulesReading(generation: kernel.rulesetGeneration())
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             try await attempt { () throws(KernelError) in
-                // Rehearsed once for each text.
-                let known = known[family].flatMap { $0.text == meant.text[family] ?? "" ? $0.rules : nil }
-                let spelled = if let known { known } else { try await kernel.spell(meant, family) }
-                return (spelled, try await kernel.observe(family))
+                let actual = try await kernel.observe(family)
+                var learned = spelling[family] ?? Spelling()
+                let wanted = try await kernel.spell(
+                    meant.rules[family] ?? .none, family, actual: actual, &learned)
+                return (wanted, actual, learned)
             }
         }
         var before = Snapshot(rules: [:], sysctls: [:], found: [:])
         var plans: [IPFamily: RestorePlan] = [:]
         var differences: [String] = []
         for family in IPFamily.allCases {
-            guard let (wanted, actual) = looks[family] else { continue }
-            spelling.known[family] = (meant.text[family] ?? "", wanted)
+            guard let (wanted, actual, learned) = looks[family] else { continue }
+            self.spelling[family] = learned
             target.rules[family] = wanted
             before.rules[family] = actual
             reading.displaced[family] = actual.displacements
@@ -163,19 +163,6 @@ struct Change: Sendable {
         } catch {
             throw ChangeFailure(error.description)
         }
-    }
-}
-
-extension Kernel {
-    /// A family's rules as this host spells them, loaded into a throwaway network namespace.
-    func spell(_ target: Target, _ family: IPFamily) async throws(KernelError) -> OwnedState {
-        let spelled = try await rehearse(family, target.text[family] ?? "")
-        guard spelled.hasSameShape(as: target.rules[family] ?? .none) else {
-            throw KernelError(
-                "\(family.label): in a throwaway namespace \(family.program)-restore ended well, and "
-                    + "\(family.program)-save then showed other rules than were loaded")
-        }
-        return spelled
     }
 }
 

@@ -8,7 +8,6 @@ import Netfilter
 /// What the kernel should hold.
 struct Target: Sendable {
     var rules: [IPFamily: OwnedState]
-    var text: [IPFamily: String]
     /// Set before the rules, and once more after forwarding went on, which resets some.
     var sysctls: [SysctlSetting]
     /// Set last of all.
@@ -16,16 +15,12 @@ struct Target: Sendable {
 
     /// Nothing of natfleet's: no rule, and every setting as it was found.
     init() {
-        (rules, text, sysctls, forwarding) = ([:], [:], [], [])
+        (rules, sysctls, forwarding) = ([:], [], [])
     }
 
     init(_ compiled: CompiledPolicy) {
         rules = [:]
-        text = [:]
-        for family in IPFamily.allCases {
-            rules[family] = compiled.ruleset[family].ownedState
-            text[family] = renderRestore(rules[family] ?? .none)
-        }
+        for family in IPFamily.allCases { rules[family] = compiled.ruleset[family].ownedState }
         sysctls = compiled.sysctls
         forwarding = compiled.forwarding
     }
@@ -45,24 +40,8 @@ struct Target: Sendable {
             } catch {
                 throw StateFileError("\(file.rawValue) cannot be understood: \(error)")
             }
-            text[family] = renderRestore(rules[family] ?? .none)
             if rules[family]?.isEmpty == false { forwarding.append(forwardingSetting(family)) }
         }
         if forwarding.isEmpty { throw StateFileError("no rules were saved") }
-    }
-}
-
-/// How this host's iptables spells the rulesets that it rehearsed last.
-struct Spelling: Sendable {
-    var known: [IPFamily: (text: String, rules: OwnedState)] = [:]
-}
-
-extension OwnedState {
-    /// The same chains with as many rules each, and the same jumps: all that can be compared between two spellings.
-    func hasSameShape(as other: OwnedState) -> Bool {
-        Table.allCases.allSatisfy { table in
-            self[table].chains.mapValues(\.count) == other[table].chains.mapValues(\.count)
-                && self[table].jumps == other[table].jumps
-        }
     }
 }

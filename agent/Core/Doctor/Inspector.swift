@@ -84,7 +84,9 @@ package struct Inspector: Sendable {
         let rules = await result { () throws(KernelError) in try await machinery.kernel.observe(family) }
         let wanted = await result { () throws(KernelError) in
             guard let compiled = found.compiled else { return OwnedState.none }
-            return try await machinery.kernel.spell(Target(compiled), family)
+            var spelling = Spelling()
+            return try await machinery.kernel.spell(
+                compiled.ruleset[family].ownedState, family, actual: (try? rules.get()) ?? .none, &spelling)
         }
         return Inspection.Family(
             forwarding: (try? machinery.kernel.sysctl(family.forwardingKey)).flatMap(\.self), rules: rules,

@@ -145,7 +145,7 @@ extension Reconciler {
             if settled?.displaced != displaced, !drift.isContended(clock()) { probedAt = -.infinity }
             health.missingRules = [:]
         } catch {
-            change.spelling = Spelling()
+            change.spelling = [:]
             throw TrialFailure(.failed, error)
         }
         let isLocalChange = facts != applied.facts
@@ -175,7 +175,6 @@ extension Reconciler {
     /// Between two looks nobody needs what a large ruleset needs to be compared.
     func releaseMemory() {
         guard attempt == nil else { return }
-        if (applied?.desired.policy.dnat.count ?? 0) > 1000 { spelling = Spelling() }
         // With the next look, when whoever asked for the work has let go of it as well.
         isTrimDue = true
     }

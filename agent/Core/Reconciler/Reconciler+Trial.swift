@@ -99,7 +99,7 @@ extension Reconciler {
             settled = Settled(done, attempt.facts)
         } catch {
             // The programs may not be what they were when they were rehearsed.
-            spelling = Spelling()
+            spelling = [:]
             throw TrialFailure(.failed, error)
         }
     }

@@ -63,7 +63,7 @@ package actor Reconciler {
     /// Looks to let pass before a failed change is tried again: doubles with each failure, up to 32.
     var pause = (length: 1, passed: 0)
     var attempt: Attempt?
-    var spelling = Spelling()
+    var spelling: [IPFamily: Spelling] = [:]
     var settled: Settled?
     /// As they were before the facts were gathered last.
     var surroundings: Surroundings?
