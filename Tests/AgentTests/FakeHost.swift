@@ -29,8 +29,11 @@ struct FakeHost {
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start(probe: (any DataPathProbe)? = nil, news: @escaping @Sendable () -> Int? = { nil }) -> Reconciler {
-        var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe)
+    func start(
+        probe: (any DataPathProbe)? = nil, persistence: (any Persistence)? = nil,
+        news: @escaping @Sendable () -> Int? = { nil }
+    ) -> Reconciler {
+        var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe, persistence: persistence)
         machinery.told = told
         machinery.networkNews = news
         return Reconciler(

@@ -10,7 +10,7 @@ import Netfilter
 @testable import AgentDataplane
 
 /// A machine below a folder of its own, with stand-ins for the programs of its distribution.
-final class SavingMachine {
+final class SavingMachine: Sendable {
     enum Kind {
         case redHat
         case debian
@@ -18,10 +18,11 @@ final class SavingMachine {
     }
 
     let root: String
-    private let files = FileManager.default
+
+    private var files: FileManager { .default }
 
     init(_ kind: Kind) throws {
-        root = files.temporaryDirectory.appending(path: "natfleet-machine-\(UUID().uuidString)").path()
+        root = FileManager.default.temporaryDirectory.appending(path: "natfleet-machine-\(UUID().uuidString)").path()
         try write("uid", "0\n")
         try write("run/systemd/system/x", "")
         try unit("natfleet-forwarding.service", "loaded enabled active")

@@ -104,7 +104,7 @@ package struct Inspector: Sendable {
         found.settings = (found.compiled?.sysctls ?? []).compactMap { setting in
             guard let now = value(setting.key) else { return nil }
             // A value that natfleet changed is told by what it was before.
-            guard now == setting.value || setting.isDue(found: ledger[setting.key] ?? now) else { return nil }
+            guard now == setting.value || setting.isDue(now: now, found: ledger[setting.key]) else { return nil }
             return Inspection.Setting(key: setting.key, wanted: setting.value, found: now)
         }
         let facts = found.facts ?? found.applied?.facts

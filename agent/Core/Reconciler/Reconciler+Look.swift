@@ -56,8 +56,10 @@ extension Reconciler {
         }
         do {
             let compiled = try compile(applied.desired.policy, on: applied.facts)
+            let found = try files.load([String: String].self, .sysctls) ?? [:]
             var change = Change(kernel: kernel, files: files)
-            let done = try await change.perform(try await change.prepare(Target(compiled)))
+            let target = Target(compiled).beforeTheNetwork(found)
+            let done = try await change.perform(try await change.prepare(target))
             // What the distribution did not load, whatever its service says.
             log.notice(
                 "restored",
@@ -159,10 +161,20 @@ extension Reconciler {
         self.applied?.facts = facts
         if isLocalChange || !differences.isEmpty { (probePlan, probedAt) = (nil, -.infinity) }
         let conntrack = size(applied.desired.policy)
-        if isLocalChange || !isPersisted || look == .everything {
+        // A setting that somebody else sees to by now must not come back with the next boot.
+        let hasForgotten = try prepared.before.found != valuesFound()
+        if isLocalChange || !isPersisted || hasForgotten || look == .everything {
             await persist(compiled, prepared.target.rules, conntrack, isNew: isLocalChange || !isPersisted)
         }
         return compiled
+    }
+
+    private func valuesFound() throws(TrialFailure) -> [String: String] {
+        do throws(StateFileError) {
+            return try files.load([String: String].self, .sysctls) ?? [:]
+        } catch {
+            throw TrialFailure(.failed, error.description)
+        }
     }
 
     func noteRepair(_ differences: [String]) {
