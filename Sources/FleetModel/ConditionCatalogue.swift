@@ -98,7 +98,7 @@ extension ConditionKind {
         dependsOn: lostFacts + [forwardingOff, rulesMissing, probeFailed],
         remedy:
             "turn off the instance's source/destination check and point the default routes of the private subnets' "
-            + "route table at it; no matter where no client is up yet")
+            + "route table at it; no matter where no client is up, or all are at rest")
 
     // MARK: Connection tracking
 
