@@ -25,6 +25,7 @@ struct FakeDisk: Persistence {
 
     func method() async -> PersistenceMethod { await real().method() }
     func save(_ wanted: PersistentState) async -> PersistenceReport { await real().save(wanted) }
+    func mend(_ wanted: PersistentState) async -> PersistenceReport { await real().mend(wanted) }
     func check(_ wanted: PersistentState) async -> PersistenceReport { await real().check(wanted) }
     func remove() async -> [String] { await real().remove() }
 }

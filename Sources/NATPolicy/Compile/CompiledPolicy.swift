@@ -18,6 +18,8 @@ package struct CompiledPolicy: Hashable, Sendable {
     /// Families that the policy forwards and that this host cannot route: forwarding stays off, since a kernel that forwards
     /// ignores the router advertisements that would bring the route, and nothing would guard the family when it came.
     package var heldBack: [IPFamily]
+    /// What packets of the policy come in and go out by, where that is known.
+    package var interfaces: Set<String>
     /// What `auto`, `self`, `vpc` and absent families turned out to be here, a sentence each.
     package var resolved: [String]
 }

@@ -70,13 +70,15 @@ package struct Inspector: Sendable {
         guard let applied = found.applied else { return }
         var facts = applied.facts
         if let now = found.facts {
-            let kept = now.keepingLost(since: applied.facts)
+            let kept = now.keepingLost(since: applied.facts, by: applied.desired.policy)
             (facts, found.lost) = (kept.facts, kept.lost.map(\.condition.message))
         }
         do throws(CompileError) {
             found.compiled = try compile(applied.desired.policy, on: facts)
         } catch {
             found.compileFault = brief(error.faults.map { "\($0) (fix: \($0.remedy))" })
+            // What the agent keeps in repair meanwhile.
+            found.compiled = try? compile(applied.desired.policy, on: applied.facts)
         }
     }
 

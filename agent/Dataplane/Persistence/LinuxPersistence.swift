@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import AgentCore
+import NetAddress
 import Netfilter
 
 /// The real machine: files below /etc, the distribution's save, systemd's units.
@@ -31,6 +32,17 @@ package struct LinuxPersistence: Persistence {
     package func method() async -> PersistenceMethod { await look().method }
 
     package func save(_ wanted: PersistentState) async -> PersistenceReport {
+        await save(wanted, of: IPFamily.allCases)
+    }
+
+    package func mend(_ wanted: PersistentState) async -> PersistenceReport {
+        let found = await check(wanted)
+        guard !found.isPersisted else { return found }
+        return await save(wanted, of: found.faults.filter { $0.kind == .rules }.compactMap(\.family))
+    }
+
+    /// - Parameter families: whose rules have to be saved.
+    private func save(_ wanted: PersistentState, of families: [IPFamily]) async -> PersistenceReport {
         let before = await look()
         var notes: [String] = []
         var unwritten: [String: String] = [:]
@@ -40,7 +52,8 @@ package struct LinuxPersistence: Persistence {
             }
         }
         var saver = RuleSaver(root: root, runner: runner, limit: savingLimit)
-        await saver.save(RuleFile.files(of: before.method, below: root), wanted.rules)
+        let files = RuleFile.files(of: before.method, below: root)
+        await saver.save(files.filter { families.contains($0.family) }, wanted.rules)
         notes += saver.notes
         notes += await enable(before)
 
