@@ -140,6 +140,9 @@ final class SavingMachine: Sendable {
             path,
             text.replacing("@ROOT@", with: root).replacing("@NAME@", with: Self.name(family))
                 .replacing("@VERSION@", with: family == .ipv4 ? "v4" : "v6"))
+    /// As a container is: the distribution's files, and nobody who runs units.
+    func leaveSystemd() throws { try remove("run/systemd/system") }
+
         try files.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(root)/\(path)")
     }
 }

@@ -74,7 +74,12 @@ package struct LinuxPersistence: Persistence {
     package func check(_ wanted: PersistentState) async -> PersistenceReport {
         let found = await look()
         var report = PersistenceReport(method: found.method)
-        if let trouble = found.trouble { report.faults.append(PersistenceFault(.unit, trouble)) }
+        if let trouble = found.trouble {
+            report.faults.append(PersistenceFault(.unit, trouble))
+        } else if found.survey.units == nil, wanted.rules.values.contains(where: { !$0.isEmpty }) {
+            let message = "nothing restores the rules at boot: this machine is not run by systemd"
+            report.faults.append(PersistenceFault(.noUnits, message))
+        }
         for file in RuleFile.files(of: found.method, below: root) {
             let fault = fault(file.path) { text in
                 text.map { SavedRules($0).fault(wanted: wanted.rules[file.family] ?? .none) } ?? "is not there"
@@ -90,7 +95,7 @@ package struct LinuxPersistence: Persistence {
                 report.faults.append(PersistenceFault(.settings, fault))
             }
         }
-        report.faults += found.unitFaults + SurroundingFaults(root: root).all(found.method)
+        report.faults += found.unitFaults + SurroundingFaults(root: root).all(found.method, found.survey)
         return report
     }
 
