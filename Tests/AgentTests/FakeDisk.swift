@@ -27,5 +27,6 @@ struct FakeDisk: Persistence {
     func save(_ wanted: PersistentState) async -> PersistenceReport { await real().save(wanted) }
     func mend(_ wanted: PersistentState) async -> PersistenceReport { await real().mend(wanted) }
     func check(_ wanted: PersistentState) async -> PersistenceReport { await real().check(wanted) }
+    func enabledUnits() async -> [String] { await real().enabledUnits() }
     func remove() async -> [String] { await real().remove() }
 }

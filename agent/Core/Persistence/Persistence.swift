@@ -27,6 +27,8 @@ package protocol Persistence: Sendable {
     /// For uninstall: own chains out of the saved files, own files gone, own unit off.
     /// - Returns: what could not be removed, as sentences.
     func remove() async -> [String]
+    /// The distribution's own units that load saved rules at boot, as far as they are enabled: by natfleet or before it.
+    func enabledUnits() async -> [String]
 }
 
 /// Which way of saving a machine has.

@@ -128,6 +128,13 @@ package struct LinuxPersistence: Persistence {
         return failures
     }
 
+    package func enabledUnits() async -> [String] {
+        let found = await look()
+        return found.needed.filter { unit in
+            unit != MethodSurvey.forwardingUnit && found.survey.units?[unit]?.isEnabled == true
+        }
+    }
+
     /// Files of settings with what they have to hold, nil for no such file.
     private static func settings(_ wanted: PersistentState) -> [(path: String, text: String?)] {
         [(sysctlFile, SysctlFiles.text(wanted)), (modulesFile, wanted.conntrack == nil ? nil : SysctlFiles.modules)]
