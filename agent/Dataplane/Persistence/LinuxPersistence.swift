@@ -48,7 +48,7 @@ package struct LinuxPersistence: Persistence {
         var unwritten: [String: String] = [:]
         for (path, text) in Self.settings(wanted) {
             do throws(StateFileError) { try root.hold(path, text, mode: 0o644) } catch {
-                unwritten[path] = error.description
+                unwritten[path] = [error.description, root.advice(on: path)].compactMap(\.self).joined(separator: "; ")
             }
         }
         var saver = RuleSaver(root: root, runner: runner, limit: savingLimit)
