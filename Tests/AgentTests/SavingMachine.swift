@@ -31,6 +31,7 @@ final class SavingMachine: Sendable {
             let name = Self.name(family)
             try program("usr/sbin/\(name)", "#!/bin/bash\n")
             try program("usr/sbin/\(name)-save", PersistenceScripts.save, family)
+            try program("usr/sbin/\(name)-restore", PersistenceScripts.restore, family)
             try write("kernel.\(name)", Self.kernel(family))
             switch kind {
             case .bare: break
@@ -122,6 +123,13 @@ final class SavingMachine: Sendable {
         files.contents(atPath: "\(root)/\(path)").map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// What the distribution's service does at boot.
+    func start(_ family: IPFamily) async throws {
+        let script = "\(root)/usr/libexec/iptables/\(Self.name(family)).init"
+        let folders = ["\(root)/usr/sbin", "\(root)/usr/bin", "/usr/bin", "/bin"]
+        _ = try await CommandRunner(folders: folders).run(script, ["start"])
+    }
+
     func mode(_ path: String) -> Int? {
         (try? files.attributesOfItem(atPath: "\(root)/\(path)"))?[.posixPermissions] as? Int
     }
@@ -132,6 +140,9 @@ final class SavingMachine: Sendable {
         ((try? files.contentsOfDirectory(atPath: "\(root)/\(folder)")) ?? []).sorted()
     }
 
+    /// As a container is: the distribution's files, and nobody who runs units.
+    func leaveSystemd() throws { try remove("run/systemd/system") }
+
     /// - Parameter state: load state, unit file state (`-` for none), active state.
     func unit(_ name: String, _ state: String) throws { try write("units/\(name)", state + "\n") }
 
@@ -140,9 +151,6 @@ final class SavingMachine: Sendable {
             path,
             text.replacing("@ROOT@", with: root).replacing("@NAME@", with: Self.name(family))
                 .replacing("@VERSION@", with: family == .ipv4 ? "v4" : "v6"))
-    /// As a container is: the distribution's files, and nobody who runs units.
-    func leaveSystemd() throws { try remove("run/systemd/system") }
-
         try files.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(root)/\(path)")
     }
 }
