@@ -98,7 +98,7 @@ extension ConditionKind {
         dependsOn: lostFacts + [forwardingOff, rulesMissing, probeFailed],
         remedy:
             "turn off the instance's source/destination check and point the default routes of the private subnets' "
-            + "route table at it; no matter where no client is up yet")
+            + "route table at it; no matter where no client is up, or all are at rest")
 
     // MARK: Connection tracking
 
@@ -133,6 +133,11 @@ extension ConditionKind {
     package static let restoreFailed = ConditionKind(
         code: "restore-failed", severity: .warning,
         remedy: "read 'systemctl status' of the unit and start it again; rules of others may be missing")
+    package static let notRestoredAtBoot = ConditionKind(
+        code: "not-restored-at-boot", severity: .warning,
+        remedy:
+            "have whatever starts programs here run 'natfleet-agent restore' before the network comes up, and start the "
+            + "agent after it")
 
     // MARK: The way to the controller
 
@@ -150,7 +155,7 @@ extension ConditionKind {
         factsLost, outsideInterfaceMissing, outsideAddressMissing, ipv4RouteLost, ipv6RouteLost,
         probeFailed, targetUnreachable, notProbed, noClientTraffic,
         conntrackNotSized, conntrackHigh, conntrackFull, connectionsDropped,
-        notPersisted, savesOnStop, forwardsAtBoot, restoreFailed,
+        notPersisted, savesOnStop, forwardsAtBoot, restoreFailed, notRestoredAtBoot,
         clockSkew, controllerUnreachable,
     ]
 

@@ -14,6 +14,7 @@ package struct InstanceStatus: Codable, Hashable, Sendable {
     package enum Phase: String, Codable, Hashable, Sendable {
         /// No policy has been applied yet.
         case idle
+        /// A change is under way, or the agent has just started and has not looked at the kernel yet.
         case applying
         /// The running hash is the desired one, read back and persisted.
         case applied

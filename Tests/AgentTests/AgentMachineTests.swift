@@ -64,6 +64,22 @@ struct AgentMachineTests {
         #expect(next == [.reconcile(.everything)])
     }
 
+    /// What it kept is not known to be in the kernel before somebody has looked.
+    @Test func theFirstCheckInOfAnAgentThatKeptSomethingWaitsForTheFirstLook() throws {
+        let unseen = InstanceStatus(phase: .applying, runningHash: "h1", agentVersion: "test")
+        var machine = AgentMachine(isEnrolled: true, status: unseen)
+        #expect(machine.handle(.started, now: 100, unit: 0.5) == [.perform(.recover)])
+        let looking = machine.handle(.stepped(.succeeded, WorkReport(status: unseen)), now: 101, unit: 0.5)
+        #expect(looking == [.reconcile(.everything)])
+        var late = machine
+        let told = try #require(checkIns(machine.handle(report(.applied, "h1"), now: 102, unit: 0.5)).first)
+        #expect(told.request.status.phase == .applied)
+        // A look that takes for ever is told of, as no success.
+        #expect(late.handle(.ticked(renewalIsDue: false), now: 114, unit: 0.5).isEmpty)
+        let waited = try #require(checkIns(late.handle(.ticked(renewalIsDue: false), now: 115, unit: 0.5)).first)
+        #expect(waited.request.status.phase == .applying)
+    }
+
     @Test func enrolsFirstWithoutIdentity() {
         var machine = AgentMachine(isEnrolled: false, status: idle)
         #expect(machine.handle(.started, now: 0, unit: 0.5) == [.perform(.recover), .enrol])

@@ -50,9 +50,12 @@ struct AgentWalk {
     private(set) var faults: [String] = []
     private(set) var seen: Set<String> = []
 
-    init(seed: UInt64, isEnrolled: Bool) {
+    /// - Parameter hasKept: a policy that an agent before this one ran.
+    init(seed: UInt64, isEnrolled: Bool, hasKept: Bool) {
         generator = SeededGenerator(seed: seed)
-        machine = AgentMachine(isEnrolled: isEnrolled, status: Self.status(.idle, nil))
+        ran = hasKept ? "h0" : nil
+        let status = hasKept ? Self.status(.applying, ran) : Self.status(.idle, nil)
+        machine = AgentMachine(isEnrolled: isEnrolled, status: status)
         take(machine.handle(.started, now: 0, unit: 0))
         check()
     }
@@ -206,7 +209,7 @@ struct AgentWalk {
             fault("work is \(machine.work) with \(works) under way")
         }
         let isBusy = machine.work == .trying && works == 1
-        if links == 0, !isBusy { fault("stuck: nothing will wake the link") }
+        if links == 0, !isBusy, !machine.awaitsFirstLook { fault("stuck: nothing will wake the link") }
         if machine.outcome != unheard { fault("an outcome was lost") }
         if machine.next != nil, works == 0, !waits { fault("a desired state waits for nothing") }
         seen.insert("\(Self.kind(machine.link)) \(Self.kind(machine.work))")

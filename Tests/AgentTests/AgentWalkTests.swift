@@ -9,10 +9,10 @@ import Testing
 
 /// The agent's state machine under everything that can happen to it, in any order.
 struct AgentWalkTests {
-    @Test(arguments: [true, false])
-    func noWalkBreaksAnInvariant(isEnrolled: Bool) {
+    @Test(arguments: [(true, false), (true, true), (false, false)])
+    func noWalkBreaksAnInvariant(isEnrolled: Bool, hasKept: Bool) {
         let seed: UInt64 = isEnrolled ? 7 : 11
-        var walk = AgentWalk(seed: seed, isEnrolled: isEnrolled)
+        var walk = AgentWalk(seed: seed, isEnrolled: isEnrolled, hasKept: hasKept)
         for number in 1...100_000 {
             walk.step()
             if !walk.faults.isEmpty {

@@ -96,4 +96,33 @@ struct ConntrackSizingTests {
         #expect(try apply(.auto, memoryKiB: nil) == .init())
         #expect(host.touched().isEmpty)
     }
+
+    /// `sysctl --system` by somebody, whose file has another number.
+    @Test func aSizeThatSomebodyChangesIsPutBackAndTold() async throws {
+        host.change { $0.generation = 1 }
+        let agent = host.start(memoryKiB: 1 << 20)
+        #expect(await agent.apply(try FakeHost.desired()).status.conditions.isEmpty)
+        _ = await agent.reconcile(.everything)
+        #expect(table.first == "262144")
+        host.change { $0.sysctls[ConntrackSize.maxKey] = "65536" }
+        let status = await agent.reconcile(.glance).status
+        #expect(table.first == "262144" && status.drift?.repairs == 1)
+        #expect(status.drift?.lastDifference == "sysctl net.netfilter.nf_conntrack_max was 65536")
+        #expect(status.conditions.map(\.code) == ["drift-repaired"])
+        // Not where it cannot be: that has a condition of its own.
+        host.change { $0.sysctls[ConntrackSize.maxKey] = "7680" }
+        host.faults.fail(.setSysctl)
+        let stuck = await agent.reconcile(.glance).status
+        #expect(stuck.drift?.repairs == 1 && stuck.conditions.map(\.code) == ["conntrack-not-sized", "drift-repaired"])
+    }
+
+    @Test func anotherSizeInAPolicyIsNoDrift() async throws {
+        let agent = host.start(memoryKiB: 1 << 20)
+        _ = await agent.apply(try FakeHost.desired())
+        var policy = try FakeHost.desired().policy
+        policy.conntrack = Conntrack(max: .entries(100_000))
+        _ = await agent.apply(DesiredState(hash: policy.hash, policy: policy))
+        let status = await agent.reconcile(.everything).status
+        #expect(table.first == "100000" && status.drift == nil && status.conditions.isEmpty)
+    }
 }

@@ -20,17 +20,22 @@ struct FakeHost {
     /// What the agent tells whoever is logged in.
     let told: MemoryFiles
     let toldFaults = Faults()
-    let flows = FakeFlows()
+    let flows: FakeFlows
 
     init() throws {
+        flows = FakeFlows(faults)
         kernel = FakeKernel(try Self.facts(), faults)
         files = MemoryFiles(faults)
         told = MemoryFiles(toldFaults)
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start(probe: (any DataPathProbe)? = nil, news: @escaping @Sendable () -> Int? = { nil }) -> Reconciler {
-        var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe)
+    func start(
+        probe: (any DataPathProbe)? = nil, persistence: (any Persistence)? = nil,
+        memoryKiB: Int? = nil, news: @escaping @Sendable () -> Int? = { nil }
+    ) -> Reconciler {
+        var machinery = Machinery(
+            kernel: kernel, flows: flows, files: files, probe: probe, persistence: persistence, memoryKiB: memoryKiB)
         machinery.told = told
         machinery.networkNews = news
         return Reconciler(
@@ -125,6 +130,9 @@ struct FakeHost {
 /// A connection tracking table in memory.
 final class FakeFlows: FlowTable {
     let flows = Mutex<[TrackedFlow]>([])
+    private let faults: Faults
+
+    init(_ faults: Faults) { self.faults = faults }
 
     func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
         flows.withLock { $0 }.forEach(body)
@@ -142,6 +150,7 @@ final class FakeFlows: FlowTable {
     }
 
     func sweep(where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int {
+        if faults.isBroken(.sweep) { throw KernelError("deleting tracked flows: no") }
         let stale = flows.withLock { $0 }.filter(isStale)
         for flow in stale { _ = try delete(flow) }
         return stale.count

@@ -15,6 +15,9 @@ final class Faults: Sendable {
         case setSysctl
         case readFile
         case writeFile
+        /// The disk says that it took a file, and did not.
+        case keepFile
+        case sweep
     }
 
     private struct State {
@@ -41,6 +44,9 @@ final class Faults: Sendable {
 
     func fail(_ operations: Operation...) { state.withLock { $0.broken = Set(operations) } }
 
+    /// For those that are not counted.
+    func isBroken(_ operation: Operation) -> Bool { state.withLock { $0.broken.contains(operation) } }
+
     /// Counts an operation; true when it has to fail.
     func hit(_ operation: Operation) -> Bool {
         state.withLock { state in
@@ -66,6 +72,7 @@ final class MemoryFiles: StateFiles {
 
     func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) {
         if faults.hit(.writeFile) { throw StateFileError("cannot write \(name.rawValue)") }
+        if faults.isBroken(.keepFile) { return }
         contents.withLock { $0[name] = bytes }
     }
 

@@ -72,7 +72,7 @@ struct HealthWatchTests {
         #expect(!watch.looksForClients(tracked: nil, now: 0))
     }
 
-    @Test func looksForClientsUntilOneWasSeenAndAgainForAnotherPolicy() throws {
+    @Test func looksForClientsRarelyOnceOneWasSeenAndSoonForAnotherPolicy() throws {
         var watch = HealthWatch()
         watch.plan = try Self.plan()
         #expect(watch.looksForClients(tracked: nil, now: 0) && watch.conditions(HealthReading(), now: 0).isEmpty)
@@ -80,9 +80,38 @@ struct HealthWatchTests {
         #expect(!watch.looksForClients(tracked: nil, now: 29) && watch.looksForClients(tracked: nil, now: 30))
         #expect(watch.conditions(HealthReading(hasClient: true), now: 30).isEmpty)
         watch.plan = try Self.plan()
-        #expect(!watch.looksForClients(tracked: nil, now: 90) && watch.conditions(HealthReading(), now: 90).isEmpty)
+        #expect(!watch.looksForClients(tracked: nil, now: 329) && watch.conditions(HealthReading(), now: 90).isEmpty)
+        #expect(watch.looksForClients(tracked: nil, now: 330))
         watch.plan?.sources.removeLast()
         #expect(watch.looksForClients(tracked: nil, now: 91))
+    }
+
+    /// A source/destination check that was turned on again, a route table that leads elsewhere by now.
+    @Test func clientsThatWereThereAreMissed() throws {
+        var watch = HealthWatch()
+        watch.plan = try Self.plan()
+        var board = ConditionBoard()
+        func shown(_ hasClient: Bool?, _ now: Double) -> [String] {
+            board.shown(watch.conditions(HealthReading(hasClient: hasClient), now: now), now: now).map(\.message)
+        }
+        #expect(shown(true, 0) == [] && shown(false, 1800) == [] && shown(true, 2000) == [])
+        #expect(shown(false, 4999) == [] && shown(false, 5000) == [] && shown(nil, 5599) == [])
+        #expect(shown(nil, 5600).first?.contains("for an hour") == true)
+        #expect(shown(true, 5700) == [])
+    }
+
+    /// An established connection of a client that is gone stays in the table for days.
+    @Test(
+        arguments: [
+            ("tcp 10.0.1.10:4000 198.51.100.7:443", 432_000, true),
+            ("tcp 10.0.1.10:4000 198.51.100.7:443", 431_400, true),
+            ("tcp 10.0.1.10:4000 198.51.100.7:443", 431_399, false), ("tcp 10.0.1.10:4000 198.51.100.7:443", 119, true),
+            ("udp 10.0.1.10:4000 198.51.100.7:443", 1, true), ("icmp 10.0.1.10 198.51.100.7", 30, true),
+        ] as [(String, UInt32, Bool)])
+    func knowsFlowsThatAreAlive(_ text: String, timeout: UInt32, isAlive: Bool) throws {
+        var flow = try TrackedFlow(text)
+        flow.timeout = timeout
+        #expect(flow.isRecent(establishedTimeout: 432_000) == isAlive)
     }
 
     @Test func looksForClientsRarelyWhileNoMoreFlowsAreTracked() throws {

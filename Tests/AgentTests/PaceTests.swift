@@ -19,4 +19,71 @@ struct PaceTests {
         pace.end(LookResult(isBlind: isBlind, again: again), 0.25)
         #expect(pace.due(due - 0.05) == nil && pace.due(due) == .glance)
     }
+
+    struct Case: CustomTestStringConvertible, Sendable {
+        let testDescription: String
+        let result: LookResult
+        var news: Look?
+        var whole = 300.0
+        /// The look before was one at everything.
+        var wasWhole = true
+        /// Seconds from the end of the look before, which took a quarter of one, to the next, and which that is.
+        let next: (after: Double, look: Look)
+    }
+
+    private static func fight(_ isBlind: Bool, others: Bool = false, rules: Int = 10, again: Double? = nil)
+        -> LookResult
+    {
+        LookResult(isBlind: isBlind, hasOtherTables: others, rules: rules, isContended: true, again: again)
+    }
+
+    static let cases: [Case] = [
+        Case(testDescription: "nft", result: LookResult(isBlind: false), next: (9.75, .glance)),
+        Case(testDescription: "legacy", result: LookResult(rules: 1000), next: (9.75, .rules)),
+        Case(testDescription: "legacy, many rules", result: LookResult(rules: 1001), next: (59.75, .rules)),
+        Case(
+            testDescription: "nft, many rules", result: LookResult(isBlind: false, rules: 9999), next: (9.75, .glance)),
+        Case(testDescription: "news on nft", result: LookResult(isBlind: false), news: .glance, next: (5, .glance)),
+        Case(testDescription: "news on legacy", result: LookResult(), news: .everything, next: (5, .everything)),
+        Case(
+            testDescription: "others' legacy tables", result: LookResult(isBlind: false, hasOtherTables: true),
+            whole: 5, next: (4.75, .everything)),
+        Case(
+            testDescription: "no news to be had", result: LookResult(isBlind: false), whole: 10,
+            next: (9.75, .everything)),
+        Case(testDescription: "a fight on nft", result: fight(false), next: (29.75, .glance)),
+        Case(testDescription: "a fight on legacy", result: fight(true), next: (29.75, .rules)),
+        Case(testDescription: "a fight, many rules", result: fight(true, rules: 1001), next: (29.75, .rules)),
+        Case(testDescription: "a fight, news", result: fight(false), news: .glance, next: (29.75, .glance)),
+        Case(testDescription: "a fight, something to tell", result: fight(false, again: 3), next: (29.75, .glance)),
+        Case(
+            testDescription: "a fight, everything is due", result: fight(false, others: true), whole: 10,
+            next: (29.75, .everything)),
+        Case(
+            testDescription: "a fight, a change was made", result: fight(false), wasWhole: false,
+            next: (29.75, .everything)),
+    ]
+
+    @Test(arguments: cases)
+    func looksInTime(_ row: Case) {
+        var pace = Pace(whole: row.whole)
+        pace.begin(row.wasWhole ? .everything : .glance, 100)
+        pace.end(row.result, 100.25)
+        if let news = row.news { pace.heard(news) }
+        let due = 100.25 + row.next.after
+        #expect(pace.due(due - 0.05) == nil && pace.due(due) == row.next.look)
+    }
+
+    @Test func readsEverythingEveryFiveMinutes() {
+        var pace = Pace()
+        pace.begin(.everything, 0)
+        var looks: [Double] = []
+        for now in stride(from: 1.0, through: 601, by: 1) {
+            guard let look = pace.due(now) else { continue }
+            if look == .everything { looks.append(now) }
+            pace.begin(look, now)
+            pace.end(LookResult(isBlind: false), now)
+        }
+        #expect(looks == [300, 600])
+    }
 }

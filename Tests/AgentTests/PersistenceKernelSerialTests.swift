@@ -38,4 +38,28 @@ struct PersistenceKernelSerialTests {
             #expect(!loaded.contains("NATFLEET") && loaded.contains("REJECT"))
         }
     }
+
+    /// mktemp fails in the init script, and then natfleet's own write.
+    @Test(arguments: [
+        (
+            "mount -t tmpfs -o size=16k full {}; cat /dev/zero >{}/filler 2>/dev/null ||:", "No space left on device",
+            false
+        ),
+        ("mount --bind {} {}; mount -o remount,bind,ro {}", "Read-only file system", true),
+    ])
+    func aFolderThatTakesNothingIsToldAndTheRestIsSaved(_ way: String, _ says: String, _ isAdvised: Bool) async throws {
+        let machine = try SavingMachine(.redHat)
+        let (folder, wanted) = ("\(machine.root)/etc/sysconfig", try machine.wanted())
+        let made = try await runProgram("/bin/sh", ["-ec", way.replacing("{}", with: folder)])
+        try #require(made.succeeded, "\(made.errors)")
+        let report = await machine.persistence().save(wanted)
+        _ = try await runProgram("/bin/umount", [folder])
+        #expect(report.faults.filter { $0.kind == .rules }.map(\.family) == [.ipv4, .ipv6])
+        for fault in report.faults where fault.kind == .rules {
+            #expect(fault.message.contains("exit status 1") && fault.message.contains(says), "\(fault)")
+            #expect(fault.message.contains("restart natfleet-agent") == isAdvised, "\(fault)")
+        }
+        #expect(machine.text("etc/sysctl.d/90-natfleet.conf") != nil)
+        #expect(await machine.persistence().mend(wanted).isPersisted)
+    }
 }

@@ -51,6 +51,11 @@ struct PersistenceSaveTests {
             for name in ["iptables", "ip6tables"] { try $0.remove("usr/sbin/\(name)") }
         },
         Way(testDescription: "not root: 4", says: "exit status 4") { try $0.write("uid", "1000\n") },
+        Way(testDescription: "with counters") {
+            for name in ["iptables", "ip6tables"] {
+                try $0.write("etc/sysconfig/\(name)-config", "\(name.uppercased())_SAVE_COUNTER=\"yes\"\n")
+            }
+        },
         Way(testDescription: "1", says: "exit status 1") { try $0.write("ways", "fail") },
         Way(testDescription: "0, nothing done", says: "iptables is not there; wrote it") {
             try $0.write("ways", "nothing")
@@ -121,6 +126,41 @@ struct PersistenceSaveTests {
         #expect(report.conditions.map(\.code) == ["not-persisted", "not-persisted"])
         #expect(report.conditions.map(\.family) == [.ipv4, .ipv6])
         #expect(report.conditions[0].message.contains("IPv4: service iptables save: exit status 1"))
+    }
+
+    /// Native nft rules in table nat: `iptables-save` leaves the table out, returns 0, and the distribution saves that.
+    @Test func aTableThatIptablesCannotShowIsNotSavedForRight() async throws {
+        let machine = try SavingMachine(.redHat)
+        let wanted = try machine.wanted()
+        #expect(await machine.persistence().save(wanted).isPersisted)
+        let text = SavingMachine.kernel(.ipv4)
+        try machine.write("kernel.iptables", String(text[try #require(text.firstRange(of: "*filter")).lowerBound...]))
+        try machine.write("ways", "native")
+        let report = await machine.persistence().save(wanted)
+        #expect(!report.isPersisted && report.conditions.map(\.code).contains("not-persisted"))
+        #expect(report.faults.first?.message.contains("table nat holds native nft rules") == true, "\(report.faults)")
+        #expect(machine.text("etc/sysconfig/iptables.fallback")?.contains("-A NATFLEET-POST") == true)
+        // And what was saved wrong is saved again once it can be.
+        try machine.write("kernel.iptables", text)
+        try machine.remove("ways")
+        #expect(await machine.persistence().mend(wanted).isPersisted)
+    }
+
+    /// The service loads the last known good where the main file cannot be loaded.
+    @Test(arguments: [nil, "these are no rules\n"])
+    func theFallbackLoadsWhatRan(_ main: String?) async throws {
+        let machine = try SavingMachine(.redHat)
+        let wanted = try machine.wanted()
+        #expect(await machine.persistence().save(wanted).isPersisted)
+        for family in IPFamily.allCases {
+            let name = SavingMachine.name(family)
+            if let main { try machine.write("etc/sysconfig/\(name)", main) }
+            try machine.write("kernel.\(name)", "")
+            try await machine.start(family)
+            let loaded = try #require(machine.text("kernel.\(name)"))
+            #expect(try OwnedState(parsing: loaded) == wanted.rules[family])
+            #expect(SavedRules(loaded).isSame(as: SavedRules(SavingMachine.kernel(family))))
+        }
     }
 
     @Test func aFamilyWithoutAnyRuleIsSavedAsSuch() async throws {

@@ -112,9 +112,18 @@ struct ReconcilerHealthTests {
         host.flows.flows.withLock { $0 = [flow] }
         host.clock.advance(30)
         #expect(await codes() == [])
-        host.flows.flows.withLock { $0 = [] }
-        host.clock.advance(6000)
-        #expect(await codes() == [], "once is enough")
+        // It has gone, as its connection in the table tells that nobody closed.
+        var stale = try TrackedFlow("tcp 10.0.1.10:4000 198.51.100.7:443 198.51.100.7:443 10.0.0.11:4000")
+        stale.timeout = 400_000
+        host.flows.flows.withLock { $0 = [stale] }
+        host.clock.advance(3000)
+        #expect(await codes() == [])
+        host.clock.advance(600)
+        #expect(await codes() == ["no-client-traffic"])
+        stale.timeout = 432_000
+        host.flows.flows.withLock { $0 = [stale] }
+        host.clock.advance(300)
+        #expect(await codes() == [])
     }
 
     @Test func theClockAndTheController() async throws {

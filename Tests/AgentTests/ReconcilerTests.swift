@@ -243,6 +243,7 @@ struct ReconcilerTests {
         #expect(report.outcome?.result == .applied && report.status.conditions.map(\.code) == ["not-persisted"])
         #expect(await agent.reconcile().status.conditions.map(\.code) == ["not-persisted"])
         host.faults.fail()
+        host.clock.advance(1)
         #expect(await agent.reconcile().status.conditions.isEmpty)
         #expect(await host.start().reconcile().status.runningHash == (try FakeHost.desired().hash))
     }
@@ -271,6 +272,19 @@ struct ReconcilerTests {
             #expect(await restart())
             #expect(host.state == state)
         }
+    }
+
+    /// Somebody flushed the rules while no agent ran: nobody is told that they are there before they are.
+    @Test func whatWasKeptIsNotCalledAppliedBeforeALook() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        let next = host.start()
+        #expect(await next.firstStatus.phase == .applying)
+        #expect(await next.start().status.phase == .applying)
+        #expect(await next.reconcile(.everything).status.phase == .applied)
+        host.faults.fail(.observe)
+        let blind = host.start()
+        let report = await blind.reconcile(.everything)
+        #expect(report.status.phase == .applied && report.status.conditions.map(\.code) == ["apply-failed"])
     }
 
     @Test func restoreSaysSoWhenTheDiskIsUnreadable() async throws {

@@ -10,7 +10,7 @@ import Netfilter
 @testable import AgentDataplane
 
 /// A machine below a folder of its own, with stand-ins for the programs of its distribution.
-final class SavingMachine {
+final class SavingMachine: Sendable {
     enum Kind {
         case redHat
         case debian
@@ -18,10 +18,11 @@ final class SavingMachine {
     }
 
     let root: String
-    private let files = FileManager.default
+
+    private var files: FileManager { .default }
 
     init(_ kind: Kind) throws {
-        root = files.temporaryDirectory.appending(path: "natfleet-machine-\(UUID().uuidString)").path()
+        root = FileManager.default.temporaryDirectory.appending(path: "natfleet-machine-\(UUID().uuidString)").path()
         try write("uid", "0\n")
         try write("run/systemd/system/x", "")
         try unit("natfleet-forwarding.service", "loaded enabled active")
@@ -30,6 +31,7 @@ final class SavingMachine {
             let name = Self.name(family)
             try program("usr/sbin/\(name)", "#!/bin/bash\n")
             try program("usr/sbin/\(name)-save", PersistenceScripts.save, family)
+            try program("usr/sbin/\(name)-restore", PersistenceScripts.restore, family)
             try write("kernel.\(name)", Self.kernel(family))
             switch kind {
             case .bare: break
@@ -121,6 +123,13 @@ final class SavingMachine {
         files.contents(atPath: "\(root)/\(path)").map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// What the distribution's service does at boot.
+    func start(_ family: IPFamily) async throws {
+        let script = "\(root)/usr/libexec/iptables/\(Self.name(family)).init"
+        let folders = ["\(root)/usr/sbin", "\(root)/usr/bin", "/usr/bin", "/bin"]
+        _ = try await CommandRunner(folders: folders).run(script, ["start"])
+    }
+
     func mode(_ path: String) -> Int? {
         (try? files.attributesOfItem(atPath: "\(root)/\(path)"))?[.posixPermissions] as? Int
     }
@@ -130,6 +139,9 @@ final class SavingMachine {
     func names(in folder: String) -> [String] {
         ((try? files.contentsOfDirectory(atPath: "\(root)/\(folder)")) ?? []).sorted()
     }
+
+    /// As a container is: the distribution's files, and nobody who runs units.
+    func leaveSystemd() throws { try remove("run/systemd/system") }
 
     /// - Parameter state: load state, unit file state (`-` for none), active state.
     func unit(_ name: String, _ state: String) throws { try write("units/\(name)", state + "\n") }

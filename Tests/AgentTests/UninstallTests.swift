@@ -26,6 +26,24 @@ struct UninstallTests {
 
     private var filesLeft: Set<StateFile> { Set(host.files.contents.withLock { $0.keys }) }
 
+    /// Others may have saved rules of their own: whoever enabled the units, it is not for natfleet to turn them off.
+    @Test func unitsThatLoadSavedRulesAreNamed() async throws {
+        let disk = try FakeDisk(.redHat, of: host)
+        _ = await host.start(persistence: disk).apply(try FakeHost.desired())
+        #expect(disk.machine.text("units/iptables.service") == "loaded enabled inactive\n")
+        var machinery = Machinery(kernel: host.kernel, flows: host.flows, files: host.files, persistence: disk)
+        let report = await Uninstall(machinery) { nil }.run(keepNAT: false, keepIdentity: false)
+        #expect(report.failures.isEmpty && host.state == before)
+        #expect(
+            report.left == [
+                "iptables.service and ip6tables.service, enabled, with the rules of others that were saved: where nobody "
+                    + "needs them, systemctl disable iptables.service ip6tables.service"
+            ])
+        machinery.persistence = try FakeDisk(.bare, of: host)
+        let again = await Uninstall(machinery) { nil }.run(keepNAT: false, keepIdentity: false)
+        #expect(again.left.isEmpty)
+    }
+
     @Test func everythingIsAsItWasFound() async throws {
         _ = await host.start().apply(try FakeHost.desired())
         try host.files.write(.identity, [1])

@@ -44,8 +44,29 @@ struct ConditionsSerialTests {
                 }
             }
             #expect(plain(try await lab.shell("nat-a", "iptables-save; ip6tables-save")) == plain(rules))
+            try await expectMissingInterface(lab)
             #expect(agent.isRunning && controller.isRunning)
         }
+    }
+
+    /// The only one: the controller hears nothing, whoever is logged in does.
+    private func expectMissingInterface(_ lab: FleetLab) async throws {
+        try await lab.shell("nat-a", "ip netns add attic; ip link set eth0 netns attic")
+        var told = ""
+        try await eventually(within: 15, "it is told on the instance: \(told)") {
+            told = try await lab.exec("nat-a", FleetLab.binaries + "/natfleet-agent", "status").output
+            return told.contains("critical outside-interface-missing: interface eth0 is gone")
+        }
+        try await lab.shell(
+            "nat-a",
+            """
+            ip -n attic link set eth0 netns $$
+            ip link set eth0 up
+            ip addr add 10.0.0.11/24 dev eth0
+            ip addr add 2001:db8:0:100::11/64 dev eth0 nodad
+            ip route add default via 10.0.0.1
+            """)
+        try await lab.converged("nat-a")
     }
 
     /// Without remarks, which have the time, and counters.

@@ -47,7 +47,7 @@ struct OutsideInterfaceSerialTests {
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-c")
             try await lab.apply(Self.policy)
-            try await expectTrouble(lab, "the outside interface is not there yet")
+            try await expectTrouble(lab, ["policy-refused"], "the outside interface is not there yet")
 
             try await lab.bringOutside(13)
             try await expectService(lab, 13, "eth0", "it appeared")
@@ -56,8 +56,13 @@ struct OutsideInterfaceSerialTests {
             let rules = try await lab.ownRules("nat-c")
             try await lab.shell(
                 "nat-c", "ip addr del 10.0.0.13/24 dev eth0; ip addr del 2001:db8:0:100::13/64 dev eth0")
-            try await expectTrouble(lab, "the addresses are gone")
+            try await expectTrouble(
+                lab, ["outside-address-missing", "outside-address-missing"], "the addresses are gone")
             expectSame(rules, try await lab.ownRules("nat-c"), "without addresses")
+            try await lab.shell("nat-c", "for p in iptables ip6tables; do $p -t nat -F NATFLEET-POST; done")
+            try await eventually(within: 10, "rules are kept in repair meanwhile") {
+                try await lab.ownRules("nat-c") == rules
+            }
             // The kernel translates what begins now to an address of the inside, and goes on so.
             let flow = try lab.daemon("client-c", ["bash", "-c", Self.datagrams])
             try await eventually(within: 10, "a flow goes astray: \(flow.output)") {
@@ -76,7 +81,9 @@ struct OutsideInterfaceSerialTests {
             let moved = try await lab.ownRules("nat-c")
             #expect(!moved.contains("10.0.0.13") && !moved.contains("2001:db8:0:100::13"), "\(moved)")
 
-            try await lab.shell("nat-c", "ip link set eth0 down; ip link set eth0 name wan0; ip link set wan0 up")
+            try await lab.shell("nat-c", "ip link set eth0 down; ip link set eth0 name wan0")
+            try await expectTrouble(lab, ["outside-interface-missing"], "another name")
+            expectSame(moved, try await lab.ownRules("nat-c"), "under another name")
             try await lab.setOutside(12, interface: "wan0")
             try await expectService(lab, 12, "wan0", "another name")
             #expect(try await !lab.ownRules("nat-c").contains(" eth0 "))
@@ -86,11 +93,13 @@ struct OutsideInterfaceSerialTests {
         }
     }
 
-    private func expectTrouble(_ lab: FleetLab, _ what: String) async throws {
+    /// - Parameter codes: of critical conditions.
+    private func expectTrouble(_ lab: FleetLab, _ codes: [String], _ what: String) async throws {
         var last: Instance?
         try await eventually(within: 40, "\(what) shows: \(String(describing: last))") {
             last = try await lab.instance("nat-c")
-            return last?.health == .degraded && last?.status?.conditions.isEmpty == false
+            let shown = last?.status?.conditions.filter { $0.severity == .critical }.map(\.code)
+            return last?.health == .degraded && shown == codes
         }
     }
 

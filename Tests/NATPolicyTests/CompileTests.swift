@@ -43,12 +43,14 @@ struct CompileTests {
         #expect(SysctlSetting.path(of: "net.ipv6.conf.eth0/100.accept_ra") == "net/ipv6/conf/eth0.100/accept_ra")
     }
 
-    @Test func settingIsDueByWhatIsFound() {
+    @Test func settingIsDueByWhatIsThereAndWhatWasFound() {
         let advertisements = SysctlSetting("net.ipv6.conf.eth0.accept_ra", "2", .unless("0"))
-        #expect(["0", "1", "2"].map(advertisements.isDue) == [false, true, false])
+        #expect(["0", "1", "2"].map { advertisements.isDue(now: $0) } == [false, true, false])
+        #expect(["0", "1", "2"].map { advertisements.isDue(now: $0, found: "1") } == [false, true, false])
         let filter = SysctlSetting("net.ipv4.conf.all.rp_filter", "2", .when("1"))
-        #expect(["0", "1", "2"].map(filter.isDue) == [false, true, false])
-        #expect(SysctlSetting("net.ipv4.ip_forward", "1").isDue(found: "0"))
+        #expect(["0", "1", "2"].map { filter.isDue(now: $0) } == [false, true, false])
+        #expect(["0", "1", "2"].map { filter.isDue(now: $0, found: "1") } == [true, true, false])
+        #expect(SysctlSetting("net.ipv4.ip_forward", "1").isDue(now: "0"))
     }
 
     @Test func whatWasLeftToTheHostIsSaid() throws {

@@ -136,7 +136,26 @@ beside_firewalld() {
     served "firewalld, told of the interface"
     expect "rules that it flushed are back" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
     kernel nft list table inet firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
+    reload_firewalld
     expect "a reboot changes nothing" "ok *natfleet's own (firewalld is in charge)" lasting
+}
+
+# reload_firewalld: it flushes in steps, so that an agent which has put rules back lately would wait on purpose.
+reload_firewalld() {
+    local begin
+    in_machine nat-b systemctl restart natfleet-agent
+    expect "the agent has looked" "none" shown
+    theirs >"$work/theirs"
+    begin=$SECONDS
+    in_machine nat-b firewall-cmd --reload >"$work/said"
+    until [ "$(first_rules FORWARD)" = "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" ]; do
+        ((SECONDS - begin < 10)) || failed "firewalld was reloaded, and natfleet's rules are not back in 10 s"
+        sleep 0.1
+    done
+    printf 'ok  %s\n' "reloaded: rules are back within $((SECONDS - begin + 1)) s"
+    theirs | diff "$work/theirs" - || failed "firewalld was reloaded, and others' rules have changed"
+    kernel nft list table inet firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
+    served "firewalld, reloaded"
 }
 
 other_firewalls() {

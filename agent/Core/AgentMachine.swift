@@ -31,6 +31,9 @@ package struct AgentMachine: Sendable {
     var pace: Pace
     var isEnrolled: Bool
     var renewalIsDue = false
+    /// What the status would say is not known yet: an agent that has just started has not looked at what it kept.
+    var awaitsFirstLook: Bool
+    var startedAt = 0.0
     var backoff = Backoff()
     var sequence = 0
     var status: InstanceStatus
@@ -50,10 +53,14 @@ package struct AgentMachine: Sendable {
         self.isEnrolled = isEnrolled
         self.status = status
         self.pace = Pace(whole: wholeLook)
+        awaitsFirstLook = status.phase == .applying
     }
 
     /// The controller holds an answer this long, in seconds.
     static let hold = 50
+    /// The first check-in waits this long for the first look, in seconds, so that it neither tells what nobody has read nor
+    /// makes a healthy instance look degraded for a moment.
+    static let firstLookPatience = 15.0
     /// Longest wait between two tries to have a trial confirmed, in seconds.
     static let confirmPause = 3.0
 
@@ -62,7 +69,7 @@ package struct AgentMachine: Sendable {
     ///   - unit: a random number in 0..<1, for the backoff.
     package mutating func handle(_ event: AgentEvent, now: Double, unit: Double) -> [AgentAction] {
         switch event {
-        case .started: drive(.started, now) + advance()
+        case .started: started(now)
         case .ticked(let renewalIsDue): tick(renewalIsDue, now)
         case .enrolled: enrolled()
         case .renewed: renewed()
@@ -75,7 +82,13 @@ package struct AgentMachine: Sendable {
         }
     }
 
+    private mutating func started(_ now: Double) -> [AgentAction] {
+        startedAt = now
+        return drive(.started, now) + advance()
+    }
+
     private mutating func tick(_ renewalIsDue: Bool, _ now: Double) -> [AgentAction] {
+        if now - startedAt >= Self.firstLookPatience { awaitsFirstLook = false }
         self.renewalIsDue = isEnrolled && renewalIsDue
         let actions = work == .trying ? drive(.ticked, now) : startWork(now)
         return actions + advance()
@@ -139,6 +152,7 @@ package struct AgentMachine: Sendable {
             link = .renewing
             return [.renew]
         }
+        if awaitsFirstLook { return [] }
         sequence += 1
         link = .polling(sequence)
         statusSent = status
@@ -222,6 +236,7 @@ package struct AgentMachine: Sendable {
     private mutating func reconciled(_ report: WorkReport, _ now: Double) -> [AgentAction] {
         work = .idle
         pace.end(report.look, now)
+        awaitsFirstLook = false
         if next == nil { next = report.retry }
         take(report)
         return startWork(now) + tellNews()

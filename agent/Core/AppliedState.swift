@@ -37,12 +37,14 @@ extension StateFiles {
     }
 
     func save(_ value: some Encodable, _ name: StateFile) throws(StateFileError) {
-        do {
-            try write(name, Array(try WireJSON.encode(value)))
-        } catch let error as StateFileError {
-            throw error
-        } catch {
-            throw StateFileError("\(name.rawValue) cannot be written: \(error)")
-        }
+        try write(name, try encoded(value, name))
+    }
+}
+
+func encoded(_ value: some Encodable, _ name: StateFile) throws(StateFileError) -> [UInt8] {
+    do {
+        return Array(try WireJSON.encode(value))
+    } catch {
+        throw StateFileError("\(name.rawValue) cannot be written: \(error)")
     }
 }

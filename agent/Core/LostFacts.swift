@@ -35,39 +35,51 @@ package enum LostFact: Hashable, Sendable {
 extension HostFacts {
     /// These facts, with what was lost since `known` kept: lost facts never take rules away (DESIGN §5).
     ///
-    /// A default route or an interface's addresses that are gone stay as they were; new and changed ones win.
-    package func keepingLost(since known: HostFacts) -> (facts: HostFacts, lost: [LostFact]) {
+    /// A default route that is gone stays as it was, and so do the addresses of its interface, and of those that the policy
+    /// names to masquerade on, where a family has none left; new and changed ones win.
+    package func keepingLost(
+        since known: HostFacts, by policy: EffectivePolicy = .none
+    ) -> (facts: HostFacts, lost: [LostFact]) {
         var facts = self
         var lost: [LostFact] = []
         for family in IPFamily.allCases {
-            guard let was = known.defaultRoute(family) else { continue }
-            if facts.defaultRoute(family) == nil {
-                facts.routes.append(was)
-                lost.append(.route(family, was.interface))
+            var used = policy.namedInterfaces
+            if let was = known.defaultRoute(family) {
+                if facts.defaultRoute(family) == nil {
+                    facts.routes.append(was)
+                    lost.append(.route(family, was.interface))
+                }
+                if facts.defaultRoute(family)?.interface == was.interface { used.insert(was.interface) }
             }
-            let outside = facts.defaultRoute(family)?.interface ?? was.interface
-            guard outside == was.interface, !facts.hasAddress(family, on: outside),
-                known.hasAddress(family, on: outside)
-            else { continue }
-            let addresses = known.addresses(family, on: outside)
-            if let index = facts.interfaces.firstIndex(where: { $0.name == outside }) {
-                facts.interfaces[index].addresses += addresses
-                lost.append(.address(family, outside))
-            } else {
-                facts.interfaces.append(Interface(name: outside, addresses: addresses))
-                lost.append(.interface(outside))
+            for name in used.sorted() {
+                lost += facts.keepAddresses(family, of: name, since: known).map { [$0] } ?? []
             }
         }
         if facts.vpcCIDRs.isEmpty { facts.vpcCIDRs = known.vpcCIDRs }
         return (facts, lost)
     }
 
+    private mutating func keepAddresses(
+        _ family: IPFamily, of name: String, since known: HostFacts
+    ) -> LostFact? {
+        let addresses = known.addresses(family, on: name)
+        guard !addresses.isEmpty, self.addresses(family, on: name).isEmpty else { return nil }
+        guard let index = interfaces.firstIndex(where: { $0.name == name }) else {
+            interfaces.append(Interface(name: name, addresses: addresses))
+            return .interface(name)
+        }
+        interfaces[index].addresses += addresses
+        return .address(family, name)
+    }
+
     private func addresses(_ family: IPFamily, on interface: String) -> [Address] {
         interfaces.first { $0.name == interface }?.addresses
             .filter { $0.address.family == family && !$0.address.isLinkLocal } ?? []
     }
+}
 
-    private func hasAddress(_ family: IPFamily, on interface: String) -> Bool {
-        !addresses(family, on: interface).isEmpty
+extension EffectivePolicy {
+    fileprivate var namedInterfaces: Set<String> {
+        Set(masquerade.compactMap { if case .named(let name) = $0.entry.interface { name } else { nil } })
     }
 }

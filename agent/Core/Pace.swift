@@ -41,6 +41,8 @@ package struct LookResult: Hashable, Sendable {
 /// every 5 min. On legacy, which sends no news, rules are read every 10 s, above 1,000 rules every 60 s. A look takes
 /// no more than a twentieth of the time, short ones at least, and rules that somebody else fights over are put back every 30 s.
 struct Pace: Hashable, Sendable {
+    private static let contendedGap = 30.0
+
     private var began = -Double.infinity
     private var ended = -Double.infinity
     private var everything = -Double.infinity
@@ -55,12 +57,15 @@ struct Pace: Hashable, Sendable {
 
     /// What to look at now, if anything.
     func due(_ now: Double) -> Look? {
+        // Whatever asks for it: any look may end in a repair.
+        if result.isContended, now - began < Self.contendedGap { return nil }
         if now - everything >= (result.hasOtherTables && !result.isBlind ? min(whole, 20) : whole) {
             return .everything
         }
-        let gap = result.isContended ? 30 : min(5, max(0.2, (ended - began) * 20))
+        let gap = min(5, max(0.2, (ended - began) * 20))
         if let news, now - ended >= gap { return news }
-        let period = result.isContended ? 30 : result.isBlind && result.rules > 1000 ? 60.0 : 10
+        let period =
+            result.isContended ? Self.contendedGap : result.isBlind && result.rules > 1000 ? 60.0 : 10
         if now - began >= period { return result.isBlind ? .rules : .glance }
         // A glance costs next to nothing, whatever the look before it took.
         if let again = result.again, now - ended >= max(result.isBlind ? gap : 0.2, again) { return .glance }

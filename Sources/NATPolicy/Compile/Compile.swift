@@ -23,11 +23,13 @@ package func compile(_ policy: EffectivePolicy, on facts: HostFacts) throws(Comp
         outside: entries.outside,
         masquerades: entries.masquerades,
         heldBack: [],
+        interfaces: Set(entries.forwards.compactMap { facts.interface(towards: $0.entry.to.address) }),
         resolved: resolver.sentences
     )
     for compiler in compilers {
         compiled.ruleset[compiler.family] = compiler.rules
         compiled.sysctls += compiler.sysctls
+        compiled.interfaces.formUnion(compiler.outside + compiler.arrivals)
         compiled.resolved += compiler.sentences
         if compiler.isHeldBack {
             compiled.heldBack.append(compiler.family)

@@ -18,6 +18,8 @@ package struct CompiledPolicy: Hashable, Sendable {
     /// Families that the policy forwards and that this host cannot route: forwarding stays off, since a kernel that forwards
     /// ignores the router advertisements that would bring the route, and nothing would guard the family when it came.
     package var heldBack: [IPFamily]
+    /// What packets of the policy come in and go out by, where that is known.
+    package var interfaces: Set<String>
     /// What `auto`, `self`, `vpc` and absent families turned out to be here, a sentence each.
     package var resolved: [String]
 }
@@ -43,10 +45,10 @@ package func ruleComment(_ name: String) -> String { "natfleet:\(name)" }
 
 /// A kernel setting that must hold a value.
 package struct SysctlSetting: Codable, Hashable, Sendable {
-    /// When the setting is ours to make, seen from the value found.
+    /// When the setting is ours to make.
     package enum Condition: Codable, Hashable, Sendable {
         case always
-        /// Only where another value than this one is found.
+        /// Only while the kernel holds another value than this one, with which somebody else says that he sees to it.
         case unless(String)
         /// Only where this value is found.
         case when(String)
@@ -71,13 +73,16 @@ package struct SysctlSetting: Codable, Hashable, Sendable {
         String(key.map { $0 == "." ? "/" : $0 == "/" ? "." : $0 })
     }
 
-    /// Whether a host where `found` is set needs this setting made.
-    package func isDue(found: String) -> Bool {
-        guard found != value else { return false }
+    /// Whether a host that holds `now` needs this setting made.
+    ///
+    /// - Parameter found: the value before natfleet changed it, nil where it did not.
+    package func isDue(now: String, found: String? = nil) -> Bool {
+        guard now != value else { return false }
         return switch condition {
         case .always: true
-        case .unless(let other): found != other
-        case .when(let other): found == other
+        // He may have come after natfleet.
+        case .unless(let other): now != other
+        case .when(let other): (found ?? now) == other
         }
     }
 }

@@ -15,9 +15,9 @@ extension FamilyCompiler {
 
     private var used: [String] { outside + arrivals.filter { !outside.contains($0) } }
 
-    /// A forwarding host ignores router advertisements, and with them loses its default route, unless told 2. Where 0
-    /// is found a network manager handles them itself and must be left alone. Before the first advertisement the way out
-    /// is where IPv4's is.
+    /// A forwarding host ignores router advertisements, and with them loses its default route, unless told 2. While it is 0
+    /// a network manager handles them itself and must be left alone, and it may come late: before it has configured an
+    /// interface the kernel's own 1 stands there. Before the first advertisement the way out is where IPv4's is.
     private var routerAdvertisementSettings: [SysctlSetting] {
         (outside.isEmpty ? otherOutside : outside).map {
             SysctlSetting("net.ipv6.conf.\(SysctlSetting.keyPart($0)).accept_ra", "2", .unless("0"))

@@ -33,8 +33,8 @@ struct SysctlLedger: Sendable {
         return keys.filter(Self.forwardingKeys.contains) + keys.filter { !Self.forwardingKeys.contains($0) }
     }
 
-    /// Sets a key, if its condition holds for the value found, and reads it back. A key that the kernel does not have is
-    /// passed over unless it is forwarding: its interface is gone.
+    /// Sets a key, if its condition holds, and reads it back. A key that the kernel does not have is passed over unless it is
+    /// forwarding: its interface is gone. What somebody else sees to by now is forgotten: it is his, and no value goes back.
     mutating func set(_ setting: SysctlSetting) throws(ChangeFailure) {
         guard let now = try reading(setting.key) else {
             if Self.forwardingKeys.contains(setting.key) {
@@ -42,7 +42,11 @@ struct SysctlLedger: Sendable {
             }
             return
         }
-        guard now != setting.value, setting.isDue(found: found[setting.key] ?? now) else { return }
+        if case .unless(now) = setting.condition, found.removeValue(forKey: setting.key) != nil {
+            // As in `giveBack`.
+            try? files.save(found, .sysctls)
+        }
+        guard setting.isDue(now: now, found: found[setting.key]) else { return }
         if found[setting.key] == nil {
             found[setting.key] = now
             for side in Self.sideEffects[setting.key] ?? [] { found[side] = try reading(side) }

@@ -25,6 +25,18 @@ struct Target: Sendable {
         forwarding = compiled.forwarding
     }
 
+    /// Before the network comes up: without settings that somebody else may want to see to, who has not come yet, unless
+    /// natfleet made them before.
+    ///
+    /// - Parameter found: values before natfleet changed them.
+    func beforeTheNetwork(_ found: [String: String]) -> Target {
+        var target = self
+        target.sysctls.removeAll { setting in
+            if case .unless = setting.condition { found[setting.key] == nil } else { false }
+        }
+        return target
+    }
+
     /// The rules of both families as they were saved for people.
     ///
     /// - Parameter settings: to leave as they are.

@@ -70,7 +70,7 @@ package struct Inspection: Sendable {
     package var facts: HostFacts?
     package var factsFault: String?
     package var lost: [String] = []
-    /// What was applied, on this host as it is now.
+    /// What was applied, on this host as it is now, or with a fault as it was then.
     package var compiled: CompiledPolicy?
     package var compileFault: String?
     package var families: [IPFamily: Family] = [:]

@@ -70,13 +70,15 @@ package struct Inspector: Sendable {
         guard let applied = found.applied else { return }
         var facts = applied.facts
         if let now = found.facts {
-            let kept = now.keepingLost(since: applied.facts)
+            let kept = now.keepingLost(since: applied.facts, by: applied.desired.policy)
             (facts, found.lost) = (kept.facts, kept.lost.map(\.condition.message))
         }
         do throws(CompileError) {
             found.compiled = try compile(applied.desired.policy, on: facts)
         } catch {
             found.compileFault = brief(error.faults.map { "\($0) (fix: \($0.remedy))" })
+            // What the agent keeps in repair meanwhile.
+            found.compiled = try? compile(applied.desired.policy, on: applied.facts)
         }
     }
 
@@ -106,7 +108,7 @@ package struct Inspector: Sendable {
         found.settings = (found.compiled?.sysctls ?? []).compactMap { setting in
             guard let now = value(setting.key) else { return nil }
             // A value that natfleet changed is told by what it was before.
-            guard now == setting.value || setting.isDue(found: ledger[setting.key] ?? now) else { return nil }
+            guard now == setting.value || setting.isDue(now: now, found: ledger[setting.key]) else { return nil }
             return Inspection.Setting(key: setting.key, wanted: setting.value, found: now)
         }
         let facts = found.facts ?? found.applied?.facts

@@ -33,3 +33,13 @@ package struct HealthPlan: Hashable, Sendable {
         return flow.status.contains(.seenReply) && (!own.contains(destination) || flow.isDestinationTranslated)
     }
 }
+
+extension TrackedFlow {
+    /// Whether a packet of it came in the last ten minutes. Only established TCP connections stay for longer without one, for
+    /// days, and what is left of that time tells.
+    ///
+    /// - Parameter establishedTimeout: net.netfilter.nf_conntrack_tcp_timeout_established, in seconds.
+    package func isRecent(establishedTimeout: UInt32) -> Bool {
+        original.transport != .tcp || timeout <= 600 || Int(timeout) + 600 >= Int(establishedTimeout)
+    }
+}

@@ -57,11 +57,16 @@ package struct MethodSurvey: Hashable, Sendable {
 
     package init(units: [String: UnitState]?) { self.units = units }
 
+    /// Its configuration counts at boot.
+    package var usesNetworkd: Bool { units?[Self.networkd].map { $0.isEnabled || $0.isActive } ?? false }
+
     package static let forwardingUnit = "natfleet-forwarding.service"
     package static let iptablesUnits = ["iptables.service", "ip6tables.service"]
     package static let netfilterPersistent = "netfilter-persistent.service"
+    package static let networkd = "systemd-networkd.service"
     package static let allUnits =
-        [forwardingUnit, netfilterPersistent, "firewalld.service", "ufw.service", "nftables.service"] + iptablesUnits
+        [forwardingUnit, netfilterPersistent, "firewalld.service", "ufw.service", "nftables.service", networkd]
+        + iptablesUnits
 
     /// Those that load whole rulesets of their own exclude the distribution's restore: starting one stops the other, or
     /// flushes what the other loaded.

@@ -19,11 +19,16 @@ package protocol Persistence: Sendable {
     func method() async -> PersistenceMethod
     /// Saves rules of both families and settings, enables the units, then reads all of it back.
     func save(_ wanted: PersistentState) async -> PersistenceReport
+    /// Checks, and makes good what is not as it should be: nothing that is right is saved again, since that takes rules of
+    /// others with it that may be gone in a minute.
+    func mend(_ wanted: PersistentState) async -> PersistenceReport
     /// Whether the files still say `wanted`: for start, and cheap enough for every few minutes. Changes nothing.
     func check(_ wanted: PersistentState) async -> PersistenceReport
     /// For uninstall: own chains out of the saved files, own files gone, own unit off.
     /// - Returns: what could not be removed, as sentences.
     func remove() async -> [String]
+    /// The distribution's own units that load saved rules at boot, as far as they are enabled: by natfleet or before it.
+    func enabledUnits() async -> [String]
 }
 
 /// Which way of saving a machine has.

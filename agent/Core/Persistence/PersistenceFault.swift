@@ -19,11 +19,13 @@ package struct PersistenceFault: Hashable, Sendable {
         case forwardsAtBoot
         /// The distribution's restore failed at boot.
         case restoreFailed
+        /// No unit of natfleet's can run at boot: this machine has no systemd.
+        case noUnits
 
         var losesState: Bool {
             switch self {
             case .rules, .settings, .unit: true
-            case .savesOnStop, .forwardsAtBoot, .restoreFailed: false
+            case .savesOnStop, .forwardsAtBoot, .restoreFailed, .noUnits: false
             }
         }
 
@@ -33,6 +35,7 @@ package struct PersistenceFault: Hashable, Sendable {
             case .savesOnStop: .savesOnStop
             case .forwardsAtBoot: .forwardsAtBoot
             case .restoreFailed: .restoreFailed
+            case .noUnits: .notRestoredAtBoot
             }
         }
     }

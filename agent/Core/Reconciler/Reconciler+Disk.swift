@@ -8,27 +8,51 @@ import NATPolicy
 import NetAddress
 import Netfilter
 
+/// What is known of the disk.
+struct DiskRecord {
+    var isPersisted = true
+    var checkedAt = -Double.infinity
+    /// Seconds from a failure to the next try.
+    private(set) var pause = 0.0
+    /// Of natfleet's own files, as they were read back.
+    var prints: [StateFile: Int] = [:]
+
+    mutating func end(isPersisted: Bool, _ now: Double) {
+        (self.isPersisted, checkedAt) = (isPersisted, now)
+        pause = isPersisted ? 0 : min(max(1, pause * 2), 300)
+    }
+}
+
 /// What was confirmed survives a reboot.
 extension Reconciler {
     /// Saved files are read again after this long, in seconds; nothing tells when they change.
     static let diskPeriod = 3600.0
 
+    /// Whether the disk has to be looked at although nothing has moved: now and then, sooner while it does not hold what it
+    /// should, and where a file of natfleet's own is not what was written.
+    func isDiskDue(_ look: Look) -> Bool {
+        let time = clock() - disk.checkedAt
+        guard disk.isPersisted else { return time >= disk.pause }
+        return time >= Self.diskPeriod || look == .everything && !areOwnFilesThere()
+    }
+
+    /// Whether it is worth a look where the rules are read anyway.
+    var isDiskOld: Bool { disk.isPersisted && clock() - disk.checkedAt >= 300 }
+
     /// - Parameters:
     ///   - rules: as this host spells them.
-    ///   - isNew: false to look only whether the disk still says so, and save again where it does not.
+    ///   - isNew: false to look whether the disk still says so, and make good only what does not.
     func persist(
         _ compiled: CompiledPolicy, _ rules: [IPFamily: OwnedState], _ conntrack: ConntrackSize?, isNew: Bool = true
     ) async {
-        var found: [Condition] = []
-        if isNew { found += keepOwnFiles(compiled) }
-        isPersisted = found.isEmpty
+        var found = keepOwnFiles(compiled, isNew: isNew)
+        var isPersisted = found.isEmpty
         if let persistence = machinery.persistence {
             let wanted = PersistentState(
                 rules: rules, sysctls: compiled.sysctls,
                 found: (try? files.load([String: String].self, .sysctls)) ?? [:],
                 conntrack: conntrack)
-            var report = isNew ? await persistence.save(wanted) : await persistence.check(wanted)
-            if !isNew, !report.isPersisted { report = await persistence.save(wanted) }
+            let report = isNew ? await persistence.save(wanted) : await persistence.mend(wanted)
             if status.persistence != report.method.description {
                 status.persistence = report.method.description
                 log.notice("rules are kept over reboots", metadata: ["by": "\(report.method)"])
@@ -41,27 +65,41 @@ extension Reconciler {
             log.error("not persisted", metadata: ["reason": "\(found.map(\.message).joined(separator: "; "))"])
         }
         troubles[.disk] = found
-        diskCheckedAt = clock()
+        disk.end(isPersisted: isPersisted, clock())
     }
 
     /// natfleet's own record, from which it starts without a controller; with it the way back is forgotten.
-    private func keepOwnFiles(_ compiled: CompiledPolicy) -> [Condition] {
+    private func keepOwnFiles(_ compiled: CompiledPolicy, isNew: Bool) -> [Condition] {
         guard let applied else { return [] }
         do throws(StateFileError) {
-            try files.write(.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8))
-            try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
-            try files.save(applied, .applied)
-            try files.remove(.trial)
-            arrears.remove(.trial)
-            if refusal == nil {
-                try files.remove(.refusal)
-                arrears.remove(.refusal)
+            for (file, bytes) in [
+                (StateFile.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8)),
+                (.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8)),
+                (.applied, try encoded(applied, .applied)),
+            ] {
+                if isNew || (try? files.read(file)) != bytes { try files.write(file, bytes) }
+                guard try files.read(file) == bytes else {
+                    throw StateFileError("\(file.rawValue) reads back otherwise than it was written")
+                }
+                disk.prints[file] = bytes.hashValue
             }
+            if isNew || !arrears.contains(.trial) { try forget(.trial) }
+            if refusal == nil { try forget(.refusal) }
             payArrears()
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
         }
+    }
+
+    private func forget(_ file: StateFile) throws(StateFileError) {
+        if try files.read(file) != nil { try files.remove(file) }
+        arrears.remove(file)
+    }
+
+    /// Whether natfleet's own files are what was read back last: somebody may have tidied up.
+    private func areOwnFilesThere() -> Bool {
+        disk.prints.allSatisfy { file, print in (try? files.read(file)).flatMap(\.self)?.hashValue == print }
     }
 
     /// Puts on disk what became of a trial: an agent that starts anew must neither take back nor try again what is over.
@@ -93,6 +131,7 @@ extension Reconciler {
     func size(_ policy: EffectivePolicy) -> ConntrackSize? {
         let result = ConntrackSizing(kernel: kernel, files: files, memoryKiB: machinery.memoryKiB).apply(policy)
         troubles[.size] = result.condition.map { [$0] }
+        sized = result.size
         return result.size
     }
 }

@@ -8,40 +8,53 @@ import NATPolicy
 import NetAddress
 import Netfilter
 
-/// Flows that no longer go the way that the rules say are ended: after a change, after taking one back, after a repair.
+/// Flows that no longer go the way that the rules say are ended: after a change, after taking one back, after a repair, and
+/// after whatever others did to the rules, which nobody may have seen. It is owed until it has succeeded.
 extension Reconciler {
-    /// - Parameters:
-    ///   - before: what ran when the flows may have begun, nil for nothing.
-    ///   - regained: interfaces that had lost something which they have again.
-    func endFlows(
-        after before: AppliedState?, running compiled: CompiledPolicy, on facts: HostFacts,
-        regained: Set<String> = []
-    ) throws(TrialFailure) {
-        let old = try before.map { before throws(TrialFailure) in try compiling(before.desired, before.facts) }
-        try end(from: old?.ruleset ?? Ruleset(), before?.desired.policy, to: compiled.ruleset, facts, regained)
+    /// - Parameter before: what ran when the flows may have begun, nil for nothing.
+    func oweSweep(since before: AppliedState?) {
+        if !unswept.contains(before) { unswept.append(before) }
+    }
+
+    /// Pays what is owed; a failure shows, and is made up for with the next look.
+    func sweep(running compiled: CompiledPolicy, on facts: HostFacts) {
+        do throws(TrialFailure) {
+            try paySweeps(running: compiled, on: facts)
+        } catch {
+            let condition = Condition(.applyFailed, error.reason)
+            if troubles[.flows] != [condition] { log.warning("\(error.reason)") }
+            troubles[.flows] = [condition]
+        }
+    }
+
+    /// In a trial, where a failure takes it back.
+    func paySweeps(running compiled: CompiledPolicy, on facts: HostFacts) throws(TrialFailure) {
+        for before in unswept { try end(after: before, compiled, facts) }
+        (unswept, health.regained) = ([], [])
+        troubles[.flows] = nil
     }
 
     /// After a trial that was taken back. What fails here has no way back left, and is said only.
     func endFlows(of trial: TrialJournal) {
+        oweSweep(since: AppliedState(desired: trial.desired, facts: trial.facts))
         do throws(TrialFailure) {
-            let tried = try compiling(trial.desired, trial.facts)
-            let now = try applied.map { applied throws(TrialFailure) in try compiling(applied.desired, applied.facts) }
-            let facts = applied?.facts ?? trial.facts
-            try end(from: tried.ruleset, trial.desired.policy, to: now?.ruleset ?? Ruleset(), facts)
+            let state = applied ?? AppliedState(desired: DesiredState(hash: "", policy: .none), facts: trial.facts)
+            try paySweeps(running: try compiling(state.desired, state.facts), on: state.facts)
         } catch {
             log.warning("flows of the change that was taken back may live on", metadata: ["reason": "\(error)"])
         }
     }
 
     private func end(
-        from before: Ruleset, _ policy: EffectivePolicy?, to after: Ruleset, _ facts: HostFacts,
-        _ regained: Set<String> = []
+        after before: AppliedState?, _ compiled: CompiledPolicy, _ facts: HostFacts
     ) throws(TrialFailure) {
-        let forwards: [EffectivePolicy.Layered<PortForward>] = policy?.dnat ?? []
+        let forwards: [EffectivePolicy.Layered<PortForward>] = before?.desired.policy.dnat ?? []
+        // All that counts of it.
+        let old = before.flatMap { forwards.isEmpty ? nil : try? compile($0.desired.policy, on: $0.facts) }
         let draining = forwards.filter { $0.entry.drain == true }.map { ruleComment("\($0.policy)/\($0.entry.name)") }
         let sweep = FlowSweep(
-            from: before, to: after, facts: facts, ownAddresses: machinery.ownAddresses(), draining: Set(draining),
-            regained: regained)
+            from: old?.ruleset ?? Ruleset(), to: compiled.ruleset, facts: facts,
+            ownAddresses: machinery.ownAddresses(), draining: Set(draining), regained: health.regained)
         let ended: Int
         do throws(KernelError) {
             ended = try machinery.flows.sweep { sweep.fault(of: $0) != nil }

@@ -76,9 +76,13 @@ extension Reconciler {
         guard machinery.probe == nil || probePlan != nil else { return nil }
         health.probes.formUnion((probePlan?.entries ?? []).map(\.client))
         let probes = health.probes
+        let days = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
+        let timeout = days.flatMap { UInt32($0) } ?? 432_000
         var isThere = false
         do throws(KernelError) {
-            try machinery.flows.forEach { isThere = isThere || plan.isClient($0, probes: probes) }
+            try machinery.flows.forEach { flow in
+                isThere = isThere || flow.isRecent(establishedTimeout: timeout) && plan.isClient(flow, probes: probes)
+            }
         } catch {
             return nil
         }

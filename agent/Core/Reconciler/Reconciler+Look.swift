@@ -16,153 +16,112 @@ extension Reconciler {
         payArrears()
         if isTrimDue { machinery.trim() }
         isTrimDue = false
-        var look = look
         troubles[.drift] = drift.conditions(clock())
-        // What is the matter with the host may have ended without a word of the kernel's.
-        if surroundingsChanged() || troubles[.host]?.isEmpty == false { look = .everything }
-        if let refusal, await isWorthAnotherTry(refusal) { return report(retry: refusal.desired) }
+        if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
         guard let applied else { return report() }
-        if look == .glance, isSettled() {
-            await probeIfDue(applied.desired) { () throws(TrialFailure) in
-                try compiling(applied.desired, settled?.facts ?? applied.facts)
-            }
-            return report()
-        }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
+            troubles[.work] = nil
             defer { if compiled != nil { releaseMemory() } }
             await probeIfDue(applied.desired) { () throws(TrialFailure) in
                 if let compiled { return compiled }
                 return try compiling(applied.desired, settled?.facts ?? applied.facts)
             }
         } catch {
-            let kind = error.cause?.condition ?? (error.result == .failed ? .applyFailed : .factsLost)
-            let condition = Condition(kind, error.reason)
-            if troubles[.host] != [condition] { log.warning("\(error.reason)") }
-            troubles[.host] = [condition]
+            let condition = error.condition
+            if troubles[.work] != [condition] { log.warning("\(error.reason)") }
+            troubles[.work] = [condition]
         }
+        hasLooked = true
         return report()
     }
 
-    /// Puts back what is on disk, for boot, under the facts of then: no network, no controller. `applied.json` decides: a
-    /// crash may lie between it and the rules beside it, which count only where it cannot be read.
-    /// - Returns: false when that failed; the reason is logged.
-    package func restore() async -> Bool {
-        loadOnce()
-        guard isReadable else { return await restoreRules() }
-        guard let applied else {
-            log.notice("nothing was applied yet, nothing to restore")
-            return true
-        }
-        do {
-            let compiled = try compile(applied.desired.policy, on: applied.facts)
-            var change = Change(kernel: kernel, files: files)
-            let done = try await change.perform(try await change.prepare(Target(compiled)))
-            // What the distribution did not load, whatever its service says.
-            log.notice(
-                "restored",
-                metadata: ["hash": "\(applied.desired.hash)", "differed": "\(brief(done.differences))"])
-            return true
-        } catch {
-            return failedToRestore("\(error)", applied.desired.policy.forwarding.families)
-        }
-    }
-
-    private func failedToRestore(_ reason: String, _ families: [IPFamily]) -> Bool {
-        log.error("restore failed", metadata: ["reason": "\(reason)"])
-        for said in ForwardingGate(kernel: kernel).close(families) { log.error("\(said)") }
-        return false
-    }
-
-    /// Where nobody can tell which policy ran: the rules beside it, each of which was confirmed once, and forwarding in the
-    /// families that have some. Other settings stay as the sysctl files at boot made them.
-    private func restoreRules() async -> Bool {
-        var found: [String: String] = [:]
-        do {
-            found = try files.load([String: String].self, .sysctls) ?? [:]
-            let settings = try found.map { SysctlSetting($0.key, try kernel.sysctl($0.key) ?? $0.value) }
-            let target = try Target(saved: files, keeping: settings)
-            var change = Change(kernel: kernel, files: files)
-            _ = try await change.perform(try await change.prepare(target))
-            log.notice("restored the rules that were saved beside it")
-            return true
-        } catch {
-            // Where natfleet turned it on it had found another value.
-            return failedToRestore("\(error)", IPFamily.allCases.filter { found[$0.forwardingKey] != nil })
-        }
-    }
-
-    /// Whether what this back end's own generation does not tell differs from when it was seen last.
-    private func surroundingsChanged() -> Bool {
-        guard let backEnd = settled?.facts.iptables.backend, let surroundings else { return false }
-        let now = kernel.surroundings()
-        if backEnd == .legacy, now.generation != surroundings.generation { return true }
-        return (now.program, now.legacyTables) != (surroundings.program, surroundings.legacyTables)
-    }
-
-    /// Nothing has moved since the last whole look.
-    private func isSettled() -> Bool {
-        guard isPersisted, let settled, let generation = settled.generation,
-            generation == kernel.rulesetGeneration()
-        else { return false }
-        return settled.sysctls.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
+    /// What a look compares the kernel with.
+    private struct Ground {
+        var facts: HostFacts
+        var seen: HostFacts?
+        /// nil where the host is as it was when it was looked at last.
+        var compiled: CompiledPolicy?
     }
 
     /// - Returns: nil where nothing has moved.
     private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
-        var facts = settled?.facts ?? applied.facts
-        let known = health.lost
-        if look == .everything || settled == nil {
-            (facts, health.lost) = try await currentFacts().keepingLost(since: applied.facts)
-            // What the probe met was another host.
-            if health.lost != known { probedAt = -.infinity }
-            health.regained.formUnion(known.filter { !health.lost.contains($0) }.map(\.interface))
+        let policy = applied.desired.policy
+        if haveRulesMoved(look) { oweSweep(since: applied) }
+        let ground = try await ground(applied, look)
+        let isDiskDue = isDiskDue(look)
+        let isQuiet = ground.compiled == nil && troubles[.work] == nil && isSettled() && !isDiskDue
+        if isQuiet { settled?.seen = ground.seen }
+        if isQuiet, unswept.isEmpty { return nil }
+        let compiled =
+            if let compiled = ground.compiled { compiled } else { try compiling(applied.desired, ground.facts) }
+        if isQuiet {
+            sweep(running: compiled, on: ground.facts)
+            return compiled
         }
-        let nothingIsAmiss = known.isEmpty && health.lost.isEmpty && troubles[.host]?.isEmpty != false
-        if nothingIsAmiss, facts == settled?.facts, isSettled(), clock() - diskCheckedAt < Self.diskPeriod {
-            return nil
-        }
-        let compiled = try compiling(applied.desired, facts)
-        watch(compiled, on: facts)
-        if let conflict = facts.backEndConflict(with: compiled.ruleset),
-            applied.facts.iptables.backend != facts.iptables.backend
-        {
+        watch(compiled, on: ground.facts)
+        let conflict = ground.facts.backEndConflict(with: compiled.ruleset)
+        if let conflict, applied.facts.iptables.backend != ground.facts.iptables.backend {
             // What is there already is kept in repair; nothing is loaded beside another back end's rules.
             throw TrialFailure(.failed, conflict, cause: .twoBackEnds)
         }
+        let (prepared, done) = try await putRight(compiled, ground)
+        let (conntrack, wrongSize) = keepSize(policy)
+        let differences = done.differences + wrongSize
+
+        let isLocalChange = ground.facts != applied.facts && !ground.facts.isSame(as: applied.facts, to: policy)
+        if !differences.isEmpty, !isLocalChange { noteRepair(differences) }
+        if !differences.isEmpty || isLocalChange || !health.regained.isEmpty { oweSweep(since: applied) }
+        if !unswept.isEmpty { sweep(running: compiled, on: ground.facts) }
+        troubles[.drift] = drift.conditions(clock())
+        noteHost(compiled, conflict: conflict)
+        if isLocalChange { self.applied?.facts = ground.facts }
+        if isLocalChange || !differences.isEmpty { (probePlan, probedAt) = (nil, -.infinity) }
+        // A setting that somebody else sees to by now must not come back with the next boot.
+        let hasForgotten = try prepared.before.found != valuesFound()
+        if isLocalChange || hasForgotten || isDiskDue || look == .everything && isDiskOld {
+            await persist(compiled, prepared.target.rules, conntrack, isNew: isLocalChange)
+        }
+        return compiled
+    }
+
+    private func putRight(
+        _ compiled: CompiledPolicy, _ ground: Ground
+    ) async throws(TrialFailure) -> (PreparedChange, PerformedChange) {
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
-        var differences: [String] = []
-        let prepared: PreparedChange
         do throws(ChangeFailure) {
-            prepared = try await change.prepare(Target(compiled))
+            let prepared = try await change.prepare(Target(compiled))
             health.missingRules = prepared.missingRules
             let done = try await change.perform(prepared)
-            differences = done.differences
             let displaced = settled?.displaced
-            settled = Settled(done, facts)
+            settled = Settled(done, ground.facts, seen: ground.seen)
             // Whether that matters is for the probe to say, and soon.
             if settled?.displaced != displaced, !drift.isContended(clock()) { probedAt = -.infinity }
             health.missingRules = [:]
+            return (prepared, done)
         } catch {
             change.spelling = [:]
             throw TrialFailure(.failed, error)
         }
-        let isLocalChange = facts != applied.facts
-        if !differences.isEmpty, !isLocalChange { noteRepair(differences) }
-        if !differences.isEmpty || !health.regained.isEmpty {
-            try endFlows(after: applied, running: compiled, on: facts, regained: health.regained)
-            health.regained = []
+    }
+
+    /// Sizes connection tracking, or puts the size back.
+    /// - Returns: what natfleet made it, and where somebody had changed that, a sentence.
+    private func keepSize(_ policy: EffectivePolicy) -> (ConntrackSize?, [String]) {
+        let wanted = sized
+        let now = (try? kernel.sysctl(ConntrackSize.maxKey)).flatMap(\.self)
+        let size = size(policy)
+        guard let wanted, let now, now != "\(wanted.max)", size == wanted else { return (size, []) }
+        return (size, ["sysctl \(ConntrackSize.maxKey) was \(now)"])
+    }
+
+    private func valuesFound() throws(TrialFailure) -> [String: String] {
+        do throws(StateFileError) {
+            return try files.load([String: String].self, .sysctls) ?? [:]
+        } catch {
+            throw TrialFailure(.failed, error.description)
         }
-        troubles[.drift] = drift.conditions(clock())
-        noteHost(compiled, lost: health.lost, conflict: facts.backEndConflict(with: compiled.ruleset))
-        self.applied?.facts = facts
-        if isLocalChange || !differences.isEmpty { (probePlan, probedAt) = (nil, -.infinity) }
-        let conntrack = size(applied.desired.policy)
-        if isLocalChange || !isPersisted || look == .everything {
-            await persist(compiled, prepared.target.rules, conntrack, isNew: isLocalChange || !isPersisted)
-        }
-        return compiled
     }
 
     func noteRepair(_ differences: [String]) {
@@ -179,9 +138,88 @@ extension Reconciler {
         isTrimDue = true
     }
 
+    // MARK: What has moved
+
+    /// Nothing has moved since the last whole look.
+    private func isSettled() -> Bool {
+        guard let settled, let generation = settled.generation, generation == kernel.rulesetGeneration() else {
+            return false
+        }
+        let size = sized.map { [ConntrackSize.maxKey: "\($0.max)"] } ?? [:]
+        return settled.sysctls.merging(size) { $1 }.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
+    }
+
+    /// Whether others may have changed rules and put them back as they were, with flows that began in between.
+    private func haveRulesMoved(_ look: Look) -> Bool {
+        // An agent may have ended between a repair and its sweep, and others may have done anything since.
+        guard let settled else { return true }
+        guard let generation = settled.generation else { return look == .everything }
+        return generation != kernel.rulesetGeneration()
+    }
+
+    /// Whether what this back end's own generation does not tell differs from when it was seen last.
+    private func haveSurroundingsChanged() -> Bool {
+        guard let backEnd = settled?.facts.iptables.backend, let surroundings else { return false }
+        let now = kernel.surroundings()
+        if backEnd == .legacy, now.generation != surroundings.generation { return true }
+        return (now.program, now.legacyTables) != (surroundings.program, surroundings.legacyTables)
+    }
+
+    // MARK: The host
+
+    /// Facts that the policy can be true for: those of now, with what was lost since. Where it cannot be true even so, or they
+    /// cannot be had, those of before: lost facts never take rules away, nor keep them from being put back (DESIGN §5).
+    private func ground(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> Ground {
+        let policy = applied.desired.policy
+        guard looksAtHost(look) else { return known(applied) }
+        let now: HostFacts
+        do throws(TrialFailure) {
+            now = try await currentFacts(isLook: look == .everything)
+            troubles[.sight] = nil
+        } catch {
+            show(error.condition, .sight)
+            return known(applied)
+        }
+        let (facts, lost) = now.keepingLost(since: applied.facts, by: policy)
+        if let settled, let seen = settled.seen, lost == health.lost, now.isSame(as: seen, to: policy) {
+            return Ground(facts: settled.facts, seen: now)
+        }
+        // What the probe met was another host.
+        if lost != health.lost { probedAt = -.infinity }
+        health.regained.formUnion(health.lost.filter { !lost.contains($0) }.map(\.interface))
+        health.lost = lost
+        do throws(TrialFailure) {
+            let compiled = try compiling(applied.desired, facts)
+            troubles[.facts] = nil
+            return Ground(facts: facts, seen: now, compiled: compiled)
+        } catch {
+            var before = applied.facts
+            before.iptables = now.iptables
+            let compiled = try compiling(applied.desired, before)
+            show(error.condition, .facts)
+            return Ground(facts: before, seen: now, compiled: compiled)
+        }
+    }
+
+    private func known(_ applied: AppliedState) -> Ground {
+        Ground(
+            facts: settled?.facts ?? applied.facts, seen: settled?.seen)
+    }
+
+    /// What is the matter with the host may have ended without a word of the kernel's.
+    private func looksAtHost(_ look: Look) -> Bool {
+        look == .everything || settled == nil || haveSurroundingsChanged()
+            || [Trouble.sight, .facts, .host, .work].contains { troubles[$0]?.isEmpty == false }
+    }
+
+    private func show(_ condition: Condition, _ trouble: Trouble) {
+        if troubles[trouble] != [condition] { log.warning("\(condition.message)") }
+        troubles[trouble] = [condition]
+    }
+
     /// Shows what of the host keeps the policy from being whole.
-    func noteHost(_ compiled: CompiledPolicy, lost: [LostFact], conflict: String? = nil) {
-        var found = lost.map(\.condition)
+    func noteHost(_ compiled: CompiledPolicy, conflict: String? = nil) {
+        var found = health.lost.map(\.condition)
         if let conflict { found.append(Condition(.twoBackEnds, conflict)) }
         for family in compiled.heldBack {
             let message = "\(family.label) is not forwarded: this host has no \(family.label) default route"
@@ -191,17 +229,22 @@ extension Reconciler {
     }
 
     /// A failure is tried again after a pause; what was refused or reverted, when the host is another one.
-    private func isWorthAnotherTry(_ refusal: Refusal) async -> Bool {
+    private func isWorthAnotherTry(_ refusal: Refusal, _ look: Look) async -> Bool {
         if refusal.outcome.result == .failed {
             pause.passed += 1
             return pause.passed >= pause.length
         }
         // Refused without a look at the host: another look would change nothing.
-        guard let known = refusal.facts, let facts = try? await kernel.facts() else {
+        guard let known = refusal.facts, let facts = try? await currentFacts(isLook: look == .everything) else {
             return false
         }
-        // The trial has to see what moved without news: another version of iptables under the same name.
-        if facts != known { factNews = nil }
-        return facts != known
+        return !facts.isSame(as: known, to: refusal.desired.policy)
+    }
+}
+
+extension TrialFailure {
+    /// What a look that failed shows.
+    fileprivate var condition: Condition {
+        Condition(cause?.condition ?? (result == .failed ? .applyFailed : .factsLost), reason)
     }
 }

@@ -56,14 +56,15 @@ extension Reconciler {
         let differences: [String]
         do throws(ChangeFailure) {
             let done = try await change.perform(try await change.prepare(Target(compiled), jumpsFirst: families))
-            settled = Settled(done, facts)
+            settled?.read(done)
             differences = done.differences
         } catch {
             throw TrialFailure(.failed, error)
         }
         guard !differences.isEmpty else { return false }
         noteRepair(differences + found.compactMap { $0.fault ?? $0.silence })
-        try endFlows(after: applied, running: compiled, on: facts)
+        oweSweep(since: applied)
+        sweep(running: compiled, on: facts)
         return true
     }
 

@@ -49,7 +49,7 @@ extension Reconciler {
             let facts = try await currentFacts(isLook: false)
             seen = facts
             if let refusal, refusal.outcome.result != .failed, refusal.desired.hash == desired.hash,
-                refusal.facts == facts, !desired.isAskedAfter(refusal.desired)
+                refusal.facts?.isSame(as: facts, to: desired.policy) == true, !desired.isAskedAfter(refusal.desired)
             {
                 throw TrialFailure(refusal.outcome.result, refusal.outcome.detail)
             }
@@ -96,7 +96,7 @@ extension Reconciler {
         settled = nil
         do throws(ChangeFailure) {
             let done = try await Change(kernel: kernel, files: files).perform(change)
-            settled = Settled(done, attempt.facts)
+            settled = Settled(done, attempt.facts, seen: attempt.facts)
         } catch {
             // The programs may not be what they were when they were rehearsed.
             spelling = [:]
@@ -114,7 +114,8 @@ extension Reconciler {
         // The same here, while the probe waits for answers.
         let probe = machinery.probe
         async let answers = probe?.run(plan)
-        try endFlows(after: applied, running: attempt.compiled, on: attempt.facts)
+        oweSweep(since: applied)
+        try paySweeps(running: attempt.compiled, on: attempt.facts)
         if let found = await answers { try await judge(found, of: plan, attempt) }
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
@@ -129,10 +130,12 @@ extension Reconciler {
         troubles[.probe] = conditions(of: findings)
         applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
         refusal = nil
+        hasLooked = true
         pause = (1, 0)
         (health.lost, health.missingRules) = ([], [:])
+        for trouble in [Trouble.sight, .facts, .work] { troubles[trouble] = nil }
         watch(attempt.compiled, on: attempt.facts)
-        noteHost(attempt.compiled, lost: [])
+        noteHost(attempt.compiled)
         await persist(attempt.compiled, attempt.change?.target.rules ?? [:], attempt.conntrack)
         log.notice("applied and confirmed", metadata: ["hash": "\(attempt.desired.hash)"])
     }
@@ -185,8 +188,8 @@ extension Reconciler {
 
     private func getStuck(_ failure: TrialFailure, _ leftovers: [String]) -> (TrialEvent, WorkReport) {
         let reason = "\(failure.reason); not taken back yet: \(brief(leftovers))"
-        if troubles[.host]?.first?.message != reason { log.error("\(reason)") }
-        troubles[.host] = [Condition(.applyFailed, reason)]
+        if troubles[.work]?.first?.message != reason { log.error("\(reason)") }
+        troubles[.work] = [Condition(.applyFailed, reason)]
         return (.stuck(failure), report())
     }
 
@@ -217,7 +220,7 @@ extension Reconciler {
     /// The end of a trial that did not succeed.
     private func conclude() -> WorkReport {
         attempt = nil
-        troubles[.host] = nil
+        troubles[.work] = nil
         return report(refusal?.outcome)
     }
 }

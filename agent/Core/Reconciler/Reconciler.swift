@@ -23,12 +23,22 @@ package actor Reconciler {
         /// Jumps with others' rules above them, a sentence each.
         var displaced: [IPFamily: [String]]
         var sysctls: [String: String]
+        /// What the rules were compiled for.
         var facts: HostFacts
+        /// The host then, without what it had lost; nil where nobody could look.
+        var seen: HostFacts?
 
-        init(_ change: PerformedChange, _ facts: HostFacts) {
+        init(_ change: PerformedChange, _ facts: HostFacts, seen: HostFacts?) {
+            generation = nil
+            (displaced, sysctls, self.facts, self.seen) = ([:], [:], facts, seen)
+            read(change)
+        }
+
+        /// The same facts, another change.
+        mutating func read(_ change: PerformedChange) {
             generation = facts.iptables.backend == .nft ? change.reading.generation : nil
             displaced = change.reading.displaced
-            (sysctls, self.facts) = (change.sysctls, facts)
+            sysctls.merge(change.sysctls) { $1 }
         }
     }
 
@@ -56,13 +66,14 @@ package actor Reconciler {
     var isLoaded = false
     /// False when what was applied last is on disk and cannot be understood.
     var isReadable = true
-    var isPersisted = true
     var refusal: Refusal?
     /// Files that still tell what is over, since the disk did not take what became of a trial.
     var arrears: Set<StateFile> = []
     /// Looks to let pass before a failed change is tried again: doubles with each failure, up to 32.
     var pause = (length: 1, passed: 0)
     var attempt: Attempt?
+    /// The kernel was read, so that the status can say what is the case.
+    var hasLooked = false
     var spelling: [IPFamily: Spelling] = [:]
     var settled: Settled?
     /// As they were before the facts were gathered last.
@@ -76,7 +87,12 @@ package actor Reconciler {
     var probedAt = -Double.infinity
     /// Memory is free that nobody needs before the next change.
     var isTrimDue = false
-    var diskCheckedAt = -Double.infinity
+    var disk = DiskRecord()
+    /// What natfleet made of connection tracking, nil where it left it alone.
+    var sized: ConntrackSize?
+    /// What ran when flows may have begun that go another way than the rules say, until a sweep has succeeded; nil for
+    /// nothing of natfleet's.
+    var unswept: [AppliedState?] = []
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
     var health = Health()
@@ -84,7 +100,14 @@ package actor Reconciler {
 
     enum Trouble: CaseIterable {
         case refusal
+        /// The host could not be looked at.
+        case sight
+        /// What it has does not carry the policy.
+        case facts
         case host
+        /// A look, or a way back, that failed.
+        case work
+        case flows
         case drift
         case probe
         case health
@@ -128,7 +151,8 @@ package actor Reconciler {
     /// The status as it is now, with what a try has to say.
     func report(_ outcome: Outcome? = nil, retry: DesiredState? = nil) -> WorkReport {
         troubles[.refusal] = refusal.map { [$0.condition] }
-        status.phase = attempt != nil ? .applying : refusal?.phase ?? (applied == nil ? .idle : .applied)
+        let calm: InstanceStatus.Phase = applied == nil ? .idle : hasLooked ? .applied : .applying
+        status.phase = attempt != nil ? .applying : refusal?.phase ?? calm
         status.runningHash = applied?.desired.hash
         status.layers = applied?.desired.policy.layers ?? []
         status.conditions = updateConditions()
@@ -168,10 +192,15 @@ package actor Reconciler {
 }
 
 extension Reconciler {
-    /// The legacy back end tells nothing of its rules, which are facts where the other one is in use.
+    /// Rules of the other back end are facts, and only nft tells when they change.
     private func isUpToDate(_ facts: HostFacts, _ now: Surroundings, _ news: Int?) -> Bool {
-        news != nil && news == factNews && facts.iptables.backend == .nft
-            && now.legacyTables.isEmpty && surroundings?.legacyTables == [] && now.program == surroundings?.program
+        guard let surroundings, news != nil, news == factNews, now.program == surroundings.program,
+            now.legacyTables == surroundings.legacyTables
+        else { return false }
+        return switch facts.iptables.backend {
+        case .nft: now.legacyTables.isEmpty
+        case .legacy: now.generation != nil && now.generation == surroundings.generation
+        }
     }
 }
 

@@ -75,6 +75,12 @@ package struct Uninstall: Sendable {
             if failures.isEmpty, wasHere {
                 report.removed.append("from what boots: natfleet's rules in saved files, its settings, its unit")
             }
+            let units = await persistence.enabledUnits()
+            if wasHere, !units.isEmpty {
+                report.left.append(
+                    "\(units.joined(separator: " and ")), enabled, with the rules of others that were saved: where nobody "
+                        + "needs them, systemctl disable \(units.joined(separator: " "))")
+            }
         }
         for family in IPFamily.allCases where isForwarding(family) {
             report.left.append(

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import AgentCore
+import NetAddress
 import Netfilter
 
 /// The real machine: files below /etc, the distribution's save, systemd's units.
@@ -31,16 +32,28 @@ package struct LinuxPersistence: Persistence {
     package func method() async -> PersistenceMethod { await look().method }
 
     package func save(_ wanted: PersistentState) async -> PersistenceReport {
+        await save(wanted, of: IPFamily.allCases)
+    }
+
+    package func mend(_ wanted: PersistentState) async -> PersistenceReport {
+        let found = await check(wanted)
+        guard !found.isPersisted else { return found }
+        return await save(wanted, of: found.faults.filter { $0.kind == .rules }.compactMap(\.family))
+    }
+
+    /// - Parameter families: whose rules have to be saved.
+    private func save(_ wanted: PersistentState, of families: [IPFamily]) async -> PersistenceReport {
         let before = await look()
         var notes: [String] = []
         var unwritten: [String: String] = [:]
         for (path, text) in Self.settings(wanted) {
             do throws(StateFileError) { try root.hold(path, text, mode: 0o644) } catch {
-                unwritten[path] = error.description
+                unwritten[path] = [error.description, root.advice(on: path)].compactMap(\.self).joined(separator: "; ")
             }
         }
         var saver = RuleSaver(root: root, runner: runner, limit: savingLimit)
-        await saver.save(RuleFile.files(of: before.method, below: root), wanted.rules)
+        let files = RuleFile.files(of: before.method, below: root)
+        await saver.save(files.filter { families.contains($0.family) }, wanted.rules)
         notes += saver.notes
         notes += await enable(before)
 
@@ -61,7 +74,12 @@ package struct LinuxPersistence: Persistence {
     package func check(_ wanted: PersistentState) async -> PersistenceReport {
         let found = await look()
         var report = PersistenceReport(method: found.method)
-        if let trouble = found.trouble { report.faults.append(PersistenceFault(.unit, trouble)) }
+        if let trouble = found.trouble {
+            report.faults.append(PersistenceFault(.unit, trouble))
+        } else if found.survey.units == nil, wanted.rules.values.contains(where: { !$0.isEmpty }) {
+            let message = "nothing restores the rules at boot: this machine is not run by systemd"
+            report.faults.append(PersistenceFault(.noUnits, message))
+        }
         for file in RuleFile.files(of: found.method, below: root) {
             let fault = fault(file.path) { text in
                 text.map { SavedRules($0).fault(wanted: wanted.rules[file.family] ?? .none) } ?? "is not there"
@@ -77,7 +95,7 @@ package struct LinuxPersistence: Persistence {
                 report.faults.append(PersistenceFault(.settings, fault))
             }
         }
-        report.faults += found.unitFaults + SurroundingFaults(root: root).all(found.method)
+        report.faults += found.unitFaults + SurroundingFaults(root: root).all(found.method, found.survey)
         return report
     }
 
@@ -108,6 +126,13 @@ package struct LinuxPersistence: Persistence {
             failures.append(error.description)
         }
         return failures
+    }
+
+    package func enabledUnits() async -> [String] {
+        let found = await look()
+        return found.needed.filter { unit in
+            unit != MethodSurvey.forwardingUnit && found.survey.units?[unit]?.isEnabled == true
+        }
     }
 
     /// Files of settings with what they have to hold, nil for no such file.

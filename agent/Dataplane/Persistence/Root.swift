@@ -37,5 +37,12 @@ struct Root: Sendable {
 
     func sync(_ path: String) throws(StateFileError) { try syncFile(self.path(path)) }
 
+    /// Why a file may not be written although it could: what a unit may write is settled when it starts.
+    func advice(on path: String) -> String? {
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "/"
+        guard access(self.path(folder), W_OK) != 0, errno == EROFS else { return nil }
+        return "if \(folder) came after the agent had started, restart natfleet-agent"
+    }
+
     func names(in folder: String) -> [String] { namesInFolder(path(folder)) }
 }

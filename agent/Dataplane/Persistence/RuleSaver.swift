@@ -65,8 +65,8 @@ struct RuleSaver: Sendable {
                 notes.append("\(file.family.label): \((troubles + remedied).joined(separator: "; "))")
             }
         } catch {
-            faults.append(
-                PersistenceFault(.rules, (troubles + ["\(error)"]).joined(separator: "; "), family: file.family))
+            let said = troubles + ["\(error)", root.advice(on: file.path)].compactMap(\.self)
+            faults.append(PersistenceFault(.rules, said.joined(separator: "; "), family: file.family))
         }
     }
 

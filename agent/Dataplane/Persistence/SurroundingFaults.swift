@@ -8,8 +8,11 @@ import NetAddress
 struct SurroundingFaults: Sendable {
     let root: Root
 
-    func all(_ method: PersistenceMethod) -> [PersistenceFault] {
-        (method == .iptablesServices ? savesOnStop : []) + forwardsAtBoot
+    func all(_ method: PersistenceMethod, _ survey: MethodSurvey) -> [PersistenceFault] {
+        let found =
+            SysctlFiles.forwarding(in: sysctlFiles + ufwSettings) + initscripts
+            + (survey.usesNetworkd ? networkdSettings : [])
+        return (method == .iptablesServices ? savesOnStop : []) + found.map { PersistenceFault(.forwardsAtBoot, $0) }
     }
 
     /// netfilter-persistent's own switch, for either family.
@@ -31,8 +34,26 @@ struct SurroundingFaults: Sendable {
         }
     }
 
-    private var forwardsAtBoot: [PersistenceFault] {
-        SysctlFiles.forwarding(in: sysctlFiles + ufwSettings).map { PersistenceFault(.forwardsAtBoot, $0) }
+    /// How the network service of the RHEL family, before NetworkManager, turned IPv6 forwarding on.
+    private var initscripts: [String] {
+        let path = "/etc/sysconfig/network"
+        return shellValues(path)["IPV6FORWARDING"] == "yes" ? ["\(path) has IPV6FORWARDING=yes"] : []
+    }
+
+    /// systemd.network(5) and networkd.conf(5), additions included; a folder further down hides files of the same name above.
+    private var networkdSettings: [String] {
+        var paths: [String: String] = [:]
+        for top in ["/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd"] {
+            let networks = root.names(in: "\(top)/network").map { "network/\($0)" }
+            let additions = (["networkd.conf.d"] + networks.filter { $0.hasSuffix(".network.d") }).flatMap { folder in
+                root.names(in: "\(top)/\(folder)").filter { $0.hasSuffix(".conf") }.map { "\(folder)/\($0)" }
+            }
+            for name in ["networkd.conf"] + networks.filter({ $0.hasSuffix(".network") }) + additions
+            where root.isThere("\(top)/\(name)") {
+                paths[name] = "\(top)/\(name)"
+            }
+        }
+        return paths.sorted { $0.key < $1.key }.flatMap { NetworkdFiles.forwarding(in: text($0.value), of: $0.value) }
     }
 
     /// As systemd-sysctl reads them (sysctl.d(5)): by name, a folder above hiding files of the same name below;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetModel
+import NATPolicy
+import NetAddress
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import AgentCore
+
+/// Flows that began in a gap are ended, whoever made the gap and whatever kept the agent from it at first; no other flow is.
+struct OwedSweepTests {
+    private let host: FakeHost
+    private let agent: Reconciler
+    private let astray: TrackedFlow
+    private let right: [TrackedFlow]
+
+    init() async throws {
+        host = try FakeHost()
+        host.change { $0.generation = 1 }
+        agent = host.start()
+        _ = await agent.apply(try FakeHost.desired())
+        _ = await agent.reconcile(.everything)
+        astray = try TrackedFlow("udp 10.0.1.10:4000 198.51.100.7:53")
+        right = [
+            try TrackedFlow("udp 10.0.1.10:4001 198.51.100.7:53 198.51.100.7:53 10.0.0.11:4001"),
+            try TrackedFlow("tcp 198.51.100.99:4002 10.0.0.11:8001 10.0.1.80:80 198.51.100.99:4002"),
+            try TrackedFlow("udp 172.17.0.2:4003 198.51.100.7:53"),
+        ]
+        host.flows.flows.withLock { [astray, right] in $0 = [astray] + right }
+    }
+
+    private var flows: [TrackedFlow] { host.flows.flows.withLock { $0 } }
+
+    private func flush() throws {
+        try host.change { try $0.tables[.ipv4]?.restore("*nat\n-F NATFLEET-POST\nCOMMIT\n") }
+    }
+
+    @Test func aGapBetweenTwoLooks() async throws {
+        _ = await agent.reconcile(.glance)
+        #expect(flows.count == 4, "nothing has moved")
+        // The service is restarted: rules go and come back as they were.
+        host.change { $0.generation = 4 }
+        #expect(await agent.reconcile(.glance).status.conditions.isEmpty)
+        #expect(flows == right)
+    }
+
+    @Test func whereNobodyCountsEachWholeLook() async throws {
+        host.change { $0.facts.iptables.backend = .legacy }
+        for _ in 0..<2 { _ = await agent.reconcile(.everything) }
+        host.flows.flows.withLock { [astray, right] in $0 = [astray] + right }
+        _ = await agent.reconcile(.rules)
+        #expect(flows.count == 4)
+        _ = await agent.reconcile(.everything)
+        #expect(flows == right)
+    }
+
+    @Test func aSweepThatFailsIsMadeUpFor() async throws {
+        host.faults.fail(.sweep)
+        try flush()
+        host.change { $0.generation = 2 }
+        let report = await agent.reconcile(.glance)
+        #expect(report.status.conditions.map(\.code) == ["apply-failed", "drift-repaired"] && flows.count == 4)
+        _ = host.touched()
+        host.faults.fail()
+        #expect(await agent.reconcile(.glance).status.conditions.map(\.code) == ["drift-repaired"])
+        #expect(flows == right && host.touched().isEmpty)
+    }
+
+    @Test func anAgentThatEndedBeforeItsSweep() async throws {
+        host.faults.fail(.sweep)
+        try flush()
+        host.change { $0.generation = 2 }
+        _ = await agent.reconcile(.glance)
+        host.faults.fail()
+        let next = host.start()
+        #expect(await next.start().status.conditions.isEmpty && flows.count == 4)
+        #expect(await next.reconcile(.everything).status.conditions.isEmpty)
+        #expect(flows == right, "and a plain start ends nothing else")
+    }
+
+    /// The port forward is on another address since, and the sweep after that failed.
+    @Test func aLocalChangeWhoseSweepFailed() async throws {
+        host.faults.fail(.sweep)
+        try host.change { $0.facts = try FakeHost.facts(address: "10.0.0.99") }
+        #expect(await agent.reconcile(.everything).status.conditions.map(\.code) == ["apply-failed"])
+        #expect(flows.count == 4)
+        host.faults.fail()
+        #expect(await agent.reconcile(.glance).status.conditions.isEmpty)
+        #expect(flows == [right[0], right[2]], "who came by the old address stops")
+    }
+
+    @Test func aChangeThatWasTakenBackWithoutASweep() async throws {
+        let other = try FakeHost.desired(to: "10.0.1.81:80")
+        let moved = try TrackedFlow("tcp 198.51.100.99:4004 10.0.0.11:8001 10.0.1.81:80 198.51.100.99:4004")
+        let report = await agent.apply(other, confirmed: false) {
+            host.flows.flows.withLock { [right] in $0 = right + [moved] }
+            host.faults.fail(.sweep)
+        }
+        #expect(report.outcome?.result == .reverted && flows == right + [moved])
+        host.faults.fail()
+        _ = await agent.reconcile(.everything)
+        #expect(flows == right)
+    }
+}
