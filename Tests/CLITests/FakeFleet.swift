@@ -229,8 +229,8 @@ extension FakeFleet.State {
                 where document.spec.selector.selects(instance: instance.id, labels: instance.labels) {
                     instances.append(
                         InstanceDifference(
-                            instance: instance.id, cordoned: instance.cordoned,
-                            oldHash: try hash(current?.document, current?.revision), newHash: try hash(document, next),
+                            instance: instance.id, oldHash: try hash(current?.document, current?.revision),
+                            newHash: try hash(document, next),
                             facts: instance.status?.facts))
                 }
             }

@@ -40,7 +40,9 @@ struct Transcript: Sendable {
     var commands: [Command] { steps.compactMap { if case .command(let command) = $0 { command } else { nil } } }
 
     /// Of all sessions.
-    static let names = ["fleet", "lists", "policies", "instances", "tokens", "offline", "programs", "refusals"]
+    static let names = [
+        "fleet", "lists", "policies", "instances", "cordon", "tokens", "offline", "programs", "refusals",
+    ]
 
     static func recorded(_ name: String) throws -> Transcript {
         let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(name).txt")
