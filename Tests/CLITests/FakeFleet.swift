@@ -163,7 +163,8 @@ final class FakeFleet: FleetClient {
     func retry(_ id: String) async throws -> Instance {
         let instance = try change(id) { _ in }
         guard instance.failedTry != nil else {
-            throw FleetError(.conflict, "instance '\(id)' has nothing to try again: it runs what it should")
+            throw FleetError(
+                .conflict, "instance '\(id)' has nothing to try again: it runs what it should", remedy: "describe it")
         }
         return instance
     }

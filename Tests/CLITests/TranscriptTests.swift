@@ -42,6 +42,17 @@ import Testing
         #expect(try CommandTree().missing(in: rows).contains(missing))
     }
 
+    @Test func everyErrorSaysWhatToDo() throws {
+        for command in try Transcript.names.flatMap({ try Transcript.recorded($0).commands }) {
+            for (line, next) in zip(command.output, command.output.dropFirst() + [""]) where line.hasPrefix("! error: ")
+            {
+                #expect(next.hasPrefix("!   fix: "), "\(command.line)\n\(line)")
+            }
+            let failed = command.code.map { ![0, 1].contains($0) } ?? false
+            #expect(!failed || command.output.contains { $0.contains("fix: ") }, "\(command.line)")
+        }
+    }
+
     @Test(arguments: ["bash", "zsh", "fish"]) func completionsAreOfTheExecutable(_ name: String) async throws {
         let shell = try #require(CompletionShell(rawValue: name))
         let run = try await natfleet(["completions", name])

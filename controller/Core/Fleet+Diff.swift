@@ -33,7 +33,7 @@ extension Fleet {
         } catch let compared as Compared {
             return compared.response
         }
-        throw FleetError(.internal, "a comparison was stored")
+        throw FleetError.fault("a comparison was stored")
     }
 
     /// Carries the answer out of a transaction that must leave nothing.

@@ -52,15 +52,16 @@ extension Fleet {
                 // What operators set outlives the machine's identity; what the machine claimed does not.
                 labels.merge(instance.labels.filter { !$0.key.hasPrefix("agent/") }) { granted, _ in granted }
                 guard instance.state == .active else {
-                    throw FleetError(.forbidden, "instance \(id) is \(instance.state.rawValue)")
+                    throw FleetError(
+                        .forbidden, "instance \(id) is \(instance.state.rawValue)", remedy: Self.letBack(id))
                 }
                 guard token.instance != nil || lost else {
                     throw FleetError(
                         .conflict, "an instance \(id) is enrolled already",
                         remedy: "make a token for it with `natfleet token create --instance \(id)`")
                 }
-                try store.setLabels(labels, instance: id)
                 isCordoned = instance.cordoned
+                try store.setLabels(labels, instance: id)
                 for old in try store.certificates(instance: id) where old.state != .revoked {
                     try store.setState(.superseded, serial: old.serial)
                 }

@@ -171,7 +171,7 @@ package struct FleetAuthority: CertificateAuthority {
 
     static func parse(_ text: String) throws -> (Certificate.PrivateKey, Certificate) {
         let documents = try PEMDocument.parseMultiple(pemString: text)
-        guard documents.count == 2 else { throw FleetError(.internal, "\(documents.count) PEM documents") }
+        guard documents.count == 2 else { throw FleetError.fault("\(documents.count) PEM documents") }
         return (try Certificate.PrivateKey(pemDocument: documents[0]), try Certificate(pemDocument: documents[1]))
     }
 }
