@@ -302,6 +302,7 @@ let package = Package(
                 "FleetAPI",
                 "FleetModel",
                 "NATPolicy",
+                "NetAddress",
                 "PolicyYAML",
                 "TestSupport",
                 .product(name: "Crypto", package: "swift-crypto"),

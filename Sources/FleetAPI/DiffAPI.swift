@@ -37,10 +37,12 @@ package struct PolicyDifference: Codable, Hashable, Sendable {
     package var newRevision: Int
     package var old: PolicyDocument?
     package var new: PolicyDocument
+    /// As of `PolicyChange`.
+    package var cordoned: [String]
 
     package init(
         name: String, action: PolicyChange.Action, oldRevision: Int?, newRevision: Int, old: PolicyDocument?,
-        new: PolicyDocument
+        new: PolicyDocument, cordoned: [String] = []
     ) {
         self.name = name
         self.action = action
@@ -48,12 +50,12 @@ package struct PolicyDifference: Codable, Hashable, Sendable {
         self.newRevision = newRevision
         self.old = old
         self.new = new
+        self.cordoned = cordoned
     }
 }
 
 package struct InstanceDifference: Codable, Hashable, Sendable {
     package var instance: String
-    package var cordoned: Bool
     /// Key of `DiffResponse.effective`; nil when its layers conflict now.
     package var oldHash: String?
     /// Key of `DiffResponse.effective`; nil when its layers would go on to conflict, not by this change.
@@ -61,9 +63,8 @@ package struct InstanceDifference: Codable, Hashable, Sendable {
     /// What the instance last said of its host, to compile both for it; nil when it never checked in.
     package var facts: HostFacts?
 
-    package init(instance: String, cordoned: Bool, oldHash: String?, newHash: String?, facts: HostFacts?) {
+    package init(instance: String, oldHash: String?, newHash: String?, facts: HostFacts?) {
         self.instance = instance
-        self.cordoned = cordoned
         self.oldHash = oldHash
         self.newHash = newHash
         self.facts = facts

@@ -18,7 +18,7 @@ package struct LabelRequest: Codable, Hashable, Sendable {
     }
 }
 
-/// What a change of labels did. `POST …/cordon`, `…/uncordon`, `…/retry` and `DELETE /v1/instances/ID` (forget) answer
+/// What a change of labels did; a cordoned instance follows when it is uncordoned. `POST …/cordon`, `…/uncordon`, `…/retry` and `DELETE /v1/instances/ID` (forget) answer
 /// the `Instance` itself, as it is now or, for the last, as it last was.
 package struct LabelResponse: Codable, Hashable, Sendable {
     package var instance: Instance

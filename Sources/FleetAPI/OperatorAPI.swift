@@ -59,12 +59,15 @@ package struct PolicyChange: Codable, Hashable, Sendable {
     package var revision: Int
     /// Instances whose desired state this concerns, by id.
     package var instances: [String]
+    /// Cordoned instances that it passed over, by id: they keep what they have of the policy until they are uncordoned.
+    package var cordoned: [String]
 
-    package init(name: String, action: Action, revision: Int, instances: [String]) {
+    package init(name: String, action: Action, revision: Int, instances: [String], cordoned: [String] = []) {
         self.name = name
         self.action = action
         self.revision = revision
         self.instances = instances
+        self.cordoned = cordoned
     }
 }
 
@@ -82,7 +85,7 @@ package struct PolicyView: Codable, Hashable, Sendable {
     package var hash: String
     package var createdAt: Date
     package var document: PolicyDocument
-    /// Instances that the policy selects, and how they stand to its revision.
+    /// Instances that should run the policy, and how they stand to its revision.
     package var instances: [PolicyMember]
 
     package init(

@@ -35,13 +35,20 @@ package struct FleetError: Error, Hashable, Sendable, CustomStringConvertible {
     package var code: ErrorCode
     /// What, lower case, without a final period.
     package var message: String
-    /// What to do next, an imperative sentence; nil where there is nothing to do.
+    /// What to do next, an imperative sentence; nil only where another program left it out.
     package var remedy: String?
 
-    package init(_ code: ErrorCode, _ message: String, remedy: String? = nil) {
+    package init(_ code: ErrorCode, _ message: String, remedy: String?) {
         self.code = code
         self.message = message
         self.remedy = remedy
+    }
+
+    /// What cannot happen has happened.
+    package static func fault(_ message: String) -> FleetError {
+        FleetError(
+            .internal, message,
+            remedy: "report it as a fault of natfleet's own, with this message and the log beside it")
     }
 
     package var description: String { remedy.map { "\(message) (fix: \($0))" } ?? message }

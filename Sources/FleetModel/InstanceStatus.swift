@@ -107,7 +107,7 @@ package struct Instance: Codable, Hashable, Sendable {
 
     package var id: String
     package var labels: [String: String]
-    /// Set by an operator: rollouts pass it over.
+    /// Set by an operator: what it should run stays as it is, whatever changes, until this is taken away.
     package var cordoned: Bool
     package var enrolledAt: Date
     package var lastSeen: Date?

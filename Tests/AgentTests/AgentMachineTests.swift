@@ -203,5 +203,5 @@ struct AgentMachineTests {
         #expect(machine.handle(.waited(number: timer), now: 0, unit: 0.5) == [.enrol])
     }
 
-    private func trouble(_ text: String) -> LinkTrouble { LinkTrouble(FleetError(.unreachable, text)) }
+    private func trouble(_ text: String) -> LinkTrouble { LinkTrouble(FleetError(.unreachable, text, remedy: nil)) }
 }

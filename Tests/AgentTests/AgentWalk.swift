@@ -68,7 +68,8 @@ struct AgentWalk {
         } else if roll == 1, let number = old.randomElement(using: &generator) {
             let before = machine
             let late: [AgentEvent] = [
-                .waited(number: number), .linkFailed(number: number, LinkTrouble(FleetError(.timeout, "late"))),
+                .waited(number: number),
+                .linkFailed(number: number, LinkTrouble(FleetError(.timeout, "late", remedy: nil))),
                 .answered(number: number, CheckinResponse(desired: Self.desired("late"))),
             ]
             for event in late where !machine.handle(event, now: now, unit: 0).isEmpty {
@@ -84,7 +85,8 @@ struct AgentWalk {
 
     private mutating func end(_ what: Pending) {
         let fails = Int.random(in: 0..<4, using: &generator) == 0
-        let trouble = LinkTrouble(FleetError(.unreachable, "down \(Int.random(in: 0..<2, using: &generator))"))
+        let trouble = LinkTrouble(
+            FleetError(.unreachable, "down \(Int.random(in: 0..<2, using: &generator))", remedy: nil))
         switch what {
         case .enrolment: send(fails ? .linkFailed(number: nil, trouble) : .enrolled)
         case .renewal: send(fails ? .linkFailed(number: nil, trouble) : .renewed)

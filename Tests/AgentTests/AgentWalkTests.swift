@@ -29,7 +29,7 @@ struct AgentWalkTests {
         #expect(isEnrolled || walk.seen.contains("enrolling trying"))
     }
 
-    private static let trouble = LinkTrouble(FleetError(.unreachable, "down"))
+    private static let trouble = LinkTrouble(FleetError(.unreachable, "down", remedy: nil))
 
     private static func links(_ number: Int) -> [AgentMachine.Link] {
         [.idle, .enrolling, .renewing, .polling(number), .waiting(number)]

@@ -17,14 +17,17 @@ clear_rules() {
             for table in nat filter; do "$program" -t "$table" -F; "$program" -t "$table" -X; done
         done'
 }
-# The rules of the procedure that natfleet takes the place of: docs/from-iptables.md.
+# The rules of the procedure that natfleet takes the place of, all of them: docs/from-iptables.md. FORWARD lets the rest pass.
 by_hand() {
     on nat-a bash -ec '
-        for program in iptables ip6tables; do
-            "$program" -t nat -A POSTROUTING -o eth0 -j MASQUERADE
-            "$program" -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
-            "$program" -A FORWARD -o eth0 -j ACCEPT
-        done'
+        iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
+        iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        ip6tables -t nat -A POSTROUTING -o eth0 -j MASQUERADE
+        ip6tables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        iptables -t nat -A PREROUTING -d 10.0.0.11 -p tcp --dport 8001 -j DNAT --to 10.0.1.80:80 \
+            -m comment --comment PortMapping
+        ip6tables -t nat -A PREROUTING -d 2001:db8:0:100::11 -p tcp --dport 8001 \
+            -j DNAT --to-destination "[2001:db8:0:101::80]:80" -m comment --comment PortMapping'
 }
 bench_iperf() {
     local round rules

@@ -163,7 +163,8 @@ final class FakeFleet: FleetClient {
     func retry(_ id: String) async throws -> Instance {
         let instance = try change(id) { _ in }
         guard instance.failedTry != nil else {
-            throw FleetError(.conflict, "instance '\(id)' has nothing to try again: it runs what it should")
+            throw FleetError(
+                .conflict, "instance '\(id)' has nothing to try again: it runs what it should", remedy: "describe it")
         }
         return instance
     }
@@ -229,8 +230,8 @@ extension FakeFleet.State {
                 where document.spec.selector.selects(instance: instance.id, labels: instance.labels) {
                     instances.append(
                         InstanceDifference(
-                            instance: instance.id, cordoned: instance.cordoned,
-                            oldHash: try hash(current?.document, current?.revision), newHash: try hash(document, next),
+                            instance: instance.id, oldHash: try hash(current?.document, current?.revision),
+                            newHash: try hash(document, next),
                             facts: instance.status?.facts))
                 }
             }

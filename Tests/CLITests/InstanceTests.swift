@@ -33,8 +33,10 @@ struct InstanceTests {
         let fleet = FakeFleet(try exampleFleet())
         fleet.change { $0.instances[0].cordoned = verb == "uncordon" }
         let run = try await natfleet("instance \(verb) i-0c i-0a", fleet)
+        // What i-0c should run has not arrived there.
+        let note = verb == "uncordon" ? "see it arrive with: natfleet get instances i-0c i-0a --watch\n" : ""
         #expect(
-            run == CommandRun(code: 0, output: "instance/i-0c \(verb)ed\ninstance/i-0a \(verb)ed\n", errors: ""))
+            run == CommandRun(code: 0, output: "instance/i-0c \(verb)ed\ninstance/i-0a \(verb)ed\n", errors: note))
         #expect(fleet.snapshot.instances[0].cordoned == (verb == "cordon"))
         let json = try await natfleet("instance \(verb) i-0d -o json", fleet)
         let answer = try WireJSON.decode([Instance].self, from: Data(json.output.utf8))

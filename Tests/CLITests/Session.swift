@@ -47,6 +47,7 @@ final class Session: Sendable {
         let name = words.count > 1 ? words[1] : ""
         switch words.first {
         case "after": _ = try await play(try Transcript.recorded(name))
+        case "lose": try FileManager.default.removeItem(atPath: "\(controller.folder.path)/\(name)")
         case "later": controller.clock.advance(try #require(TimeInterval(name)))
         case "enrol":
             let agent = try await RealAgent(name, of: controller, token: lastSecret.withLock { $0 })

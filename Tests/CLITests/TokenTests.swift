@@ -65,6 +65,12 @@ struct TokenTests {
         ("--ttl 9999999999999999999d", "is not a time up to a year"),
         ("--label vpc", "'vpc' is not a label: write KEY=VALUE"), ("--label =prod", "'=prod' is not a label"),
         ("--label a=1 --label a=2", "label 'a' is given twice"), ("--uses 0", "--uses is at least 1"),
+        ("--vpc-cidr 10.0.0.0/16", "--vpc-cidr is for -o user-data only"),
+        ("--vpc-cidr 10.0.0.0/16 -o json", "--vpc-cidr is for -o user-data only"),
+        ("-o user-data --vpc-cidr 10.0.0.1/16", "'10.0.0.1/16' has host bits set: write 10.0.0.0/16 for the network"),
+        ("-o user-data --vpc-cidr 10.0.0.0", "'10.0.0.0' is not the network of a VPC: write it like 10.0.0.0/16"),
+        ("-o user-data --vpc-cidr ::/0", "'::/0' is not the network of a VPC"),
+        ("-o user-data --vpc-cidr 10.0.0.0/16,10.1.0.0/16", "'10.0.0.0/16,10.1.0.0/16' has no prefix length"),
     ])
     func refusesWhatIsNoToken(_ options: String, _ message: String) async throws {
         let fleet = FakeFleet()
@@ -98,7 +104,7 @@ struct TokenTests {
                               NATFLEET_JOIN_TOKEN=nfj_secret
 
                         """ + identity + """
-                                  # Networks of the VPC, what 'sources: vpc' means, where no instance metadata tells them:
+                                  # Networks of the VPC, what 'sources: vpc' means:
                                   #NATFLEET_VPC_CIDRS=10.0.0.0/16
                             runcmd:
                               - [systemctl, daemon-reload]
@@ -107,6 +113,7 @@ struct TokenTests {
                             """,
                     errors: """
                         token t1: 1 use, ends 2026-01-02T04:04:05Z (in 60m)
+                        a machine refuses 'sources: vpc', the default, until it knows its VPC: name it with --vpc-cidr
                         give it to machines as user-data; who reads it can enrol until the token ends
 
                         """))
@@ -115,6 +122,23 @@ struct TokenTests {
         let content = try #require(node["write_files"]?[0]?["content"]?.string)
         #expect(content.contains("\nNATFLEET_JOIN_TOKEN=nfj_secret\n"))
         #expect(node["runcmd"]?[1]?.array().compactMap(\.string).first == "systemctl")
+    }
+
+    /// The command and the file that docs/recipes/cloud-init.md begins with.
+    @Test func printsTheUserDataOfTheRecipe() async throws {
+        let page = URL(filePath: #filePath).deletingLastPathComponent().appending(
+            path: "../../docs/recipes/cloud-init.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let line = try #require(text.firstMatch(of: /```sh\nnatfleet (?<line>.*) > user-data.yaml\n```/)).output.line
+        let sample = try #require(text.firstMatch(of: /```yaml\n(?<sample>(?s:.*?))```/)).output.sample
+        let run = try await natfleet(String(line), FakeFleet())
+        #expect(run.code == 0 && !run.errors.contains("refuses"))
+        // What each fleet has of its own.
+        func common(_ text: some StringProtocol) -> String {
+            String(text).replacing(/(?<key>NATFLEET_(CONTROLLER|CA_HASH|JOIN_TOKEN)=).*/) { "\($0.output.key)…" }
+        }
+        #expect(common(sample) == common(run.output))
+        #expect(sample.contains("\n      NATFLEET_VPC_CIDRS=10.0.0.0/16,2001:db8:0:100::/56\n"))
     }
 
     @Test func makesNoTokenForUserDataWithoutTheCA() async throws {

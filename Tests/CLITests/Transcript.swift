@@ -12,6 +12,7 @@ import Foundation
 /// | `~ …` | what happens in one wait of the `--watch` above it; the wait after the last one ends it |
 /// | `@ file NAME` | a file, whose lines follow as `> …` |
 /// | `@ after NAME` | all of another session first |
+/// | `@ lose NAME` | a file or a folder is gone |
 /// | `@ later SECONDS` | the clock moves |
 /// | `@ enrol ID` | a machine enrols, with the join token that was made last |
 /// | `@ reports ID`, `@ applies ID`, `@ refuses ID WHY`, `@ reverts ID WHY` | what it checks in with |
@@ -39,7 +40,9 @@ struct Transcript: Sendable {
     var commands: [Command] { steps.compactMap { if case .command(let command) = $0 { command } else { nil } } }
 
     /// Of all sessions.
-    static let names = ["fleet", "lists", "policies", "instances", "tokens", "offline", "programs", "refusals"]
+    static let names = [
+        "fleet", "lists", "policies", "instances", "cordon", "tokens", "offline", "programs", "refusals",
+    ]
 
     static func recorded(_ name: String) throws -> Transcript {
         let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/\(name).txt")

@@ -19,10 +19,13 @@ struct UsageTests {
         #expect(
             try await natfleet("get instances", FakeFleet(failing: error))
                 == CommandRun(code: status, output: "", errors: "error: it went wrong\n  fix: do better\n"))
-        let bare = FleetError(code, "it went wrong")
+        // Of a program that says no more.
+        let bare = FleetError(code, "it went wrong", remedy: nil)
         #expect(
             try await natfleet("get instances", FakeFleet(failing: bare))
-                == CommandRun(code: status, output: "", errors: "error: it went wrong\n"))
+                == CommandRun(
+                    code: status, output: "",
+                    errors: "error: it went wrong\n  fix: read what docs/errors.md says of \(code.rawValue)\n"))
     }
 
     @Test func everyErrorCodeIsInTheTable() { #expect(ErrorCode.allCases.count == 15) }
@@ -30,7 +33,8 @@ struct UsageTests {
     @Test func exitsWithAFaultOfOurOwnOtherwise() async throws {
         struct Surprise: Error {}
         let run = try await natfleet("get instances", FakeFleet(failing: Surprise()))
-        #expect(run == CommandRun(code: 70, output: "", errors: "error: Surprise()\n"))
+        #expect(run.code == 70 && run.output.isEmpty)
+        #expect(run.errors.hasPrefix("error: Surprise()\n  fix: report it as a fault of natfleet's own"))
     }
 
     struct Wrong: Sendable, CustomTestStringConvertible {

@@ -83,7 +83,7 @@ struct WatchTests {
         let fleet = FakeFleet(try exampleFleet())
         let run = try await watch(
             "get policies -w", fleet, isTerminal: true,
-            [{ fleet.change { $0.failure = FleetError(.unreachable, "no answer\u{1b}[2J") } }])
+            [{ fleet.change { $0.failure = FleetError(.unreachable, "no answer\u{1b}[2J", remedy: nil) } }])
         let head = "\u{1b}[?7l\u{1b}[Hget policies at 2026-01-02T03:04:05Z, every 2s, Ctrl-C ends\u{1b}[K\n"
         let rest = """
             \u{1b}[K
@@ -107,7 +107,9 @@ struct WatchTests {
 
     @Test func goesOnWithoutAnAnswer() async throws {
         let fleet = FakeFleet(try exampleFleet())
-        let failure: @Sendable () -> Void = { fleet.change { $0.failure = FleetError(.unreachable, "no answer") } }
+        let failure: @Sendable () -> Void = {
+            fleet.change { $0.failure = FleetError(.unreachable, "no answer", remedy: nil) }
+        }
         let run = try await watch(
             "get pol base -w -o name", fleet,
             [
@@ -128,7 +130,7 @@ struct WatchTests {
 
     @Test func beginsOnlyWithAnAnswer() async throws {
         let run = try await watch(
-            "get instances -w", FakeFleet(failing: FleetError(.unreachable, "no answer")), [{}])
-        #expect(run == CommandRun(code: 6, output: "", errors: "error: no answer\n"))
+            "get instances -w", FakeFleet(failing: FleetError(.unreachable, "no answer", remedy: "wait")), [{}])
+        #expect(run == CommandRun(code: 6, output: "", errors: "error: no answer\n  fix: wait\n"))
     }
 }

@@ -166,6 +166,33 @@ struct BackupTests {
         }
     }
 
+    /// As systemd has it for a unit with DynamicUser and StateDirectory.
+    @Test func aLinkIsBackedUpAsTheFolderThatItLeadsTo() async throws {
+        try await TestFleet.with { test in
+            let (link, path) = (temporaryPath(), temporaryPath())
+            defer { for name in [link, path] { try? FileManager.default.removeItem(atPath: name) } }
+            try FileManager.default.createSymbolicLink(
+                atPath: link, withDestinationPath: URL(fileURLWithPath: test.path).lastPathComponent)
+            try test.folder.write("token: x\n", to: "admin.yaml")
+            try backUp(link, to: path)
+            let names = try FileManager.default.subpathsOfDirectory(atPath: path).sorted()
+            #expect(names == ["admin.yaml", "natfleet.db", "pki", "pki/ca.pem"])
+            #expect(try String(contentsOfFile: "\(path)/pki/ca.pem", encoding: .utf8) == test.folder.read("pki/ca.pem"))
+        }
+    }
+
+    @Test func aCopyWithoutTheAuthorityIsNone() async throws {
+        try await TestFleet.with { test in
+            let (elsewhere, path) = (temporaryPath(), temporaryPath())
+            defer { try? FileManager.default.removeItem(atPath: elsewhere) }
+            try FileManager.default.moveItem(atPath: "\(test.path)/pki", toPath: elsewhere)
+            try FileManager.default.createSymbolicLink(atPath: "\(test.path)/pki", withDestinationPath: elsewhere)
+            let error = try await failure { try backUp(test.path, to: path) }
+            #expect(error.code == .internal && error.message.contains("pki/ca.pem") && error.remedy != nil)
+            #expect(!FileManager.default.fileExists(atPath: path))
+        }
+    }
+
     @Test(arguments: ["nothing", "empty", "no-authority", "damaged"])
     func whatCannotBeBackedUpLeavesNothing(case name: String) async throws {
         try await TestFleet.with { test in

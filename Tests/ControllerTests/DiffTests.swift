@@ -20,6 +20,7 @@ struct DiffTests {
             let agent = try await test.enroll("i-1", labels: ["vpc": "prod"])
             try await test.enroll("i-2", labels: ["vpc": "prod"])
             try await test.enroll("i-3", labels: ["vpc": "other"])
+            try await test.enroll("i-4", labels: ["vpc": "prod"])
             try await test.apply(policy("web"), policy("same", labels: ["vpc": "other"]))
             var status = InstanceStatus.idle
             let facts = HostFacts(
@@ -32,7 +33,7 @@ struct DiffTests {
 
             let texts = [
                 policy("web", ports: [8001]), policy("same", labels: ["vpc": "other"]),
-                policy("new", labels: [:], instances: ["i-2"], source: "10.9.0.0/16"),
+                policy("new", labels: [:], instances: ["i-2", "i-4"], source: "10.9.0.0/16"),
             ]
             let diff = try await diff(test, texts[0], texts[1], texts[2])
             #expect(diff.policies.map(\.name) == ["web", "same", "new"])
@@ -41,10 +42,10 @@ struct DiffTests {
             #expect(diff.policies.map(\.newRevision) == [2, 1, 1])
             #expect(diff.policies[0].old?.spec.dnat.isEmpty == true && diff.policies[0].new.spec.dnat.count == 1)
             #expect(diff.policies[1].old == diff.policies[1].new && diff.policies[2].old == nil)
-            #expect(diff.instances.map(\.instance) == ["i-1", "i-2"])
+            #expect(diff.policies.map(\.cordoned) == [["i-2"], [], ["i-2"]])
+            #expect(diff.instances.map(\.instance) == ["i-1", "i-4"])
             #expect(diff.instances.map(\.oldHash) == [before.hash, before.hash])
             #expect(diff.instances.map(\.facts) == [facts, nil])
-            #expect(diff.instances.map(\.cordoned) == [false, true])
             #expect(diff.effective[before.hash] == before.policy)
             #expect(
                 Set(diff.effective.keys) == Set(diff.instances.flatMap { [$0.oldHash, $0.newHash] }.compactMap(\.self)))
@@ -58,9 +59,10 @@ struct DiffTests {
             try await test.apply(policy("web", source: "10.7.0.0/16"))
             let other = try #require(try await test.checkin(agent, status).desired)
             #expect(other.policy.dnat.isEmpty)
-            try await test.apply(texts[0], texts[1], texts[2])
+            let changes = try await test.apply(texts[0], texts[1], texts[2])
+            #expect(changes.map(\.cordoned) == diff.policies.map(\.cordoned))
             let after = try await test.fleet.instances()
-            #expect(after.map(\.desiredLayers.count) == [1, 2, 1])
+            #expect(after.map(\.desiredLayers.count) == [1, 1, 1, 2])
         }
     }
 
@@ -116,7 +118,7 @@ struct DiffTests {
             try await test.enroll("i-1", labels: ["a": "x", "b": "x", "vpc": "prod"])
             let still = try await diff(test, policy("web", source: "10.1.0.0/16"))
             #expect(
-                still.instances == [.init(instance: "i-1", cordoned: false, oldHash: nil, newHash: nil, facts: nil)])
+                still.instances == [.init(instance: "i-1", oldHash: nil, newHash: nil, facts: nil)])
             let mended = try await diff(test, policy("b", labels: ["b": "x"], ports: [8002]))
             #expect(mended.instances.first?.oldHash == nil && mended.instances.first?.newHash != nil)
         }

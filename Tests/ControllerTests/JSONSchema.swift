@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import Foundation
+import Synchronization
 
 /// JSON, or the part of YAML that is JSON, as a value.
 enum JSONValue: Decodable, Hashable, Sendable {
@@ -80,12 +81,46 @@ struct JSONSchema {
 
     /// What `$ref` points into.
     let document: JSONValue
+    /// Which parts of the description something was held against.
+    let seen: Seen
+
+    init(document: JSONValue, seen: Seen = Seen()) {
+        self.document = document
+        self.seen = seen
+    }
+
+    final class Seen: Sendable {
+        private let parts = Mutex<Set<String>>([])
+
+        func add(_ part: String) { parts.withLock { _ = $0.insert(part) } }
+        var all: Set<String> { parts.withLock { $0 } }
+    }
+
+    /// Every property, item and choice of the document's components.
+    var parts: [String] {
+        (document["components"]?["schemas"]?.object ?? [:]).flatMap {
+            parts($0.value, "#/components/schemas/\($0.key)")
+        }.sorted()
+    }
+
+    private func parts(_ schema: JSONValue, _ place: String) -> [String] {
+        let below =
+            (schema["properties"]?.object ?? [:]).map { ("\(place)/\($0.key)", $0.value) }
+            + ["items", "additionalProperties"].compactMap { key in schema[key].map { ("\(place)/\(key)", $0) } }
+            + (schema["oneOf"]?.array ?? []).enumerated().map { ("\(place)/oneOf/\($0.offset)", $0.element) }
+        return [place] + below.flatMap { parts($0.1, $0.0) }
+    }
 
     /// What about a value is not as the schema says, each with its place; empty when it is.
-    func faults(_ value: JSONValue, _ schema: JSONValue, at path: String = "$") -> [String] {
+    ///
+    /// - Parameter place: of the schema in the document; nil outside its components.
+    func faults(
+        _ value: JSONValue, _ schema: JSONValue, at path: String = "$", place: String? = nil
+    ) -> [String] {
+        if let place { seen.add(place) }
         if let reference = schema["$ref"]?.string {
             guard let target = resolve(reference) else { return ["\(path): \(reference) points nowhere"] }
-            return faults(value, target, at: path)
+            return faults(value, target, at: path, place: reference)
         }
         var found = Set(schema.object.keys).subtracting(Self.keywords).map {
             "\(path): keyword \($0) is not understood"
@@ -94,8 +129,12 @@ struct JSONSchema {
         if case .array(let words)? = schema["enum"], !words.contains(value) {
             found.append("\(path) is not in the enum")
         }
-        if let choices = schema["oneOf"]?.array, choices.count(where: { faults(value, $0).isEmpty }) != 1 {
-            found.append("\(path) is not one of oneOf")
+        if let choices = schema["oneOf"]?.array {
+            let good = choices.enumerated().filter { faults(value, $0.element, at: path).isEmpty }
+            if good.count != 1 { found.append("\(path) is not one of oneOf") }
+            for (index, choice) in good {
+                _ = faults(value, choice, at: path, place: place.map { "\($0)/oneOf/\(index)" })
+            }
         }
         switch value {
         case .string(let text): found += stringFaults(text, schema, path)
@@ -105,21 +144,27 @@ struct JSONSchema {
         case .array(let values):
             if let count = schema["minItems"]?.number, values.count < Int(count) { found.append("\(path) has too few") }
             for (index, item) in values.enumerated() {
-                found += faults(item, schema["items"] ?? .object([:]), at: "\(path)[\(index)]")
+                found += faults(
+                    item, schema["items"] ?? .object([:]), at: "\(path)[\(index)]", place: place.map { "\($0)/items" })
             }
-        case .object(let object): found += objectFaults(object, schema, path)
+        case .object(let object): found += objectFaults(object, schema, path, place)
         case .null, .bool: break
         }
         return found
     }
 
-    private func objectFaults(_ object: [String: JSONValue], _ schema: JSONValue, _ path: String) -> [String] {
+    private func objectFaults(
+        _ object: [String: JSONValue], _ schema: JSONValue, _ path: String, _ place: String?
+    ) -> [String] {
         guard schema["type"]?.string == "object" else { return [] }
         let properties = schema["properties"]?.object ?? [:]
         var found = (schema["required"]?.strings ?? []).filter { object[$0] == nil }.map { "\(path).\($0) is missing" }
         for (key, value) in object {
-            if let schema = properties[key] ?? schema["additionalProperties"] {
-                found += faults(value, schema, at: "\(path).\(key)")
+            if let property = properties[key] {
+                found += faults(value, property, at: "\(path).\(key)", place: place.map { "\($0)/\(key)" })
+            } else if let others = schema["additionalProperties"] {
+                found += faults(
+                    value, others, at: "\(path).\(key)", place: place.map { "\($0)/additionalProperties" })
             } else {
                 found.append("\(path).\(key) is not described")
             }

@@ -145,7 +145,7 @@ struct MetricsTests {
         }
     }
 
-    @Test(.enabled(if: promtool != nil, "no promtool in PATH: it comes with Debian's package prometheus"))
+    @Test(.enabled(if: promtool != nil || KernelSuite.isRequired, "no promtool in PATH: scripts/setup test brings it"))
     func promtoolFindsNothingToSay() async throws {
         try await with { test, api, monitoring in
             try await busy(test, api)
@@ -192,6 +192,6 @@ struct MetricsTests {
     func theCheckerBites(text: String) { #expect(throws: Exposition.Fault.self) { try Exposition(text) } }
 }
 
-/// Where Debian's package prometheus, or anybody else, put it.
+/// Where `scripts/setup test`, or anybody else, put it.
 private let promtool = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
     .map { "\($0)/promtool" }.first { FileManager.default.isExecutableFile(atPath: $0) }

@@ -68,20 +68,50 @@ struct PKITests {
         let path = temporaryPath()
         defer { try? FileManager.default.removeItem(atPath: path) }
         let folder = try DataFolder(path)
-        let first = try FleetAuthority(in: folder, now: now)
-        let second = try FleetAuthority(in: folder, now: now)
+        let first = try FleetAuthority(in: folder, hasMembers: false, now: now)
+        let second = try FleetAuthority(in: folder, hasMembers: false, now: now)
         #expect(first.bundle == second.bundle)
         #expect(try first.fingerprint == sha256(try der(first.bundle[0])))
         try folder.write("-----BEGIN", to: "pki/ca.pem")
-        let error = try await failure { try FleetAuthority(in: folder, now: now) }
+        let error = try await failure { try FleetAuthority(in: folder, hasMembers: false, now: now) }
         #expect(error.message.contains("damaged") && error.remedy != nil)
+    }
+
+    @Test func aLostAuthorityIsNotReplacedWhereSomebodyTrustsIt() async throws {
+        try await TestFleet.with { test in
+            func open() async throws -> FleetAuthority {
+                try FleetAuthority(in: test.folder, hasMembers: try await test.store.hasMembers(), now: now)
+            }
+            let lost = "\(test.path)/pki/ca.pem"
+            // A first start that was cut short made an authority that nobody has seen.
+            try FileManager.default.removeItem(atPath: lost)
+            let first = try await open()
+            #expect(try await open().bundle == first.bundle)
+            try await test.enroll("i-1")
+            try FileManager.default.removeItem(atPath: lost)
+            let error = try await failure { try await open() }
+            #expect(error.code == .notFound && error.message.contains(lost))
+            #expect(error.remedy?.contains("backup") == true && !FileManager.default.fileExists(atPath: lost))
+        }
+    }
+
+    @Test(arguments: [true, false]) func whoeverTrustsTheAuthorityIsAMember(_ isInstance: Bool) async throws {
+        try await TestFleet.with { test in
+            #expect(try await !test.store.hasMembers())
+            if isInstance {
+                try await test.enroll("i-1")
+            } else {
+                try await test.fleet.addOperator("ann", role: .viewer, secret: "secret")
+            }
+            #expect(try await test.store.hasMembers())
+        }
     }
 
     @Test func theServerCertificateCarriesItsNamesAndIsMadeAgainWhenItMust() throws {
         let path = temporaryPath()
         defer { try? FileManager.default.removeItem(atPath: path) }
         let folder = try DataFolder(path)
-        let authority = try FleetAuthority(in: folder, now: now)
+        let authority = try FleetAuthority(in: folder, hasMembers: false, now: now)
         func identity(_ names: [String], _ days: Double = 0) throws -> ServerIdentity {
             try ServerIdentity(authority, names: names, in: folder, now: now.addingTimeInterval(days * 86_400))
         }

@@ -38,7 +38,7 @@ final class TestFleet: Sendable {
         self.clock = clock
         folder = try DataFolder(path)
         store = try SQLiteStore(path: folder.path(of: "natfleet.db"))
-        authority = try FleetAuthority(in: folder, now: clock.now)
+        authority = try FleetAuthority(in: folder, hasMembers: false, now: clock.now)
         fleet = Fleet(
             store: store, authority: authority, reader: readFiles,
             surroundings: Surroundings(now: { clock.now }, sleep: sleep), logger: silent)

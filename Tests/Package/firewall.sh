@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: natfleet contributors
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # packages, work, name, lab, hash: of whoever sources this
+# shellcheck disable=SC2154 # work, name, lab: of whoever sources this
 #
-# A machine in whose charge another firewall is, ufw and then firewalld, as the distribution has them: natfleet on it, the
-# other one reloaded meanwhile, and a reboot.
+# A machine in whose charge another firewall is, ufw and then firewalld, as the distribution has them: natfleet on it, brought
+# by cloud-init, the other one reloaded meanwhile, and a reboot.
 
 others+=("procps ufw firewalld")
 
@@ -76,16 +76,12 @@ kept_by() { natfleet describe instance i-nat-b | sed -n 's/^Kept over reboots: *
 lasting() { in_machine nat-b natfleet-agent doctor | grep persistence; }
 
 beside_ufw() {
-    local token
     say "ufw in charge, denying what is routed"
     boot nat-b
-    cp "$packages"/natfleet-agent_*.deb "$work/nat-b/root"
-    in_machine nat-b sh -c 'apt-get -qq install procps ufw ./natfleet-agent_*.deb' >"$work/apt" 2>&1 ||
-        { tail -n 5 "$work/apt"; failed "apt-get install ufw"; }
+    in_machine nat-b apt-get -qq install procps ufw >"$work/apt" 2>&1 || { tail -n 5 "$work/apt"; failed "apt-get install ufw"; }
     in_machine nat-b sh -c 'ufw allow 22/tcp; ufw --force enable' >"$work/said"
     expect "ufw forwards nothing" "disabled (routed)" routed_by_ufw
-    token=$(natfleet token create --instance i-nat-b --label vpc=prod 2>/dev/null)
-    follow nat-b 4 1 "s/HASH-OF-STEP-2/$hash/; s/TOKEN-OF-STEP-3/$token/"
+    configured_by_cloud_init i-nat-b
     expect "ufw is seen" "by natfleet's own (ufw is in charge)" kept_by
     expect "nothing is wrong" "none" shown
     expect "ufw's default" "deny (routed)" routed_by_ufw

@@ -67,6 +67,11 @@ package func runProgram(
 package enum KernelSuite {
     package static var isRequired: Bool { ProcessInfo.processInfo.environment["NATFLEET_REQUIRE_KERNEL"] == "1" }
 
+    /// Whether to run a test that needs a program of the distribution (`scripts/setup test`).
+    package static func expects(_ program: String) -> Bool {
+        isRequired || FileManager.default.isExecutableFile(atPath: program)
+    }
+
     /// Whether to run: all programs are there and namespaces may be made.
     package static func canRun(_ programs: [String]) async -> Bool {
         if isRequired { return true }

@@ -101,7 +101,7 @@ private func reportParserError(
             .badRequest, message.prefix(1).lowercased() + message.dropFirst(), remedy: "run '\(command) --help'")
         return report(Failure(usage), context)
     default:
-        return report(Failure(FleetError(.internal, "\(error)")), context)
+        return report(Failure(.fault("\(error)")), context)
     }
 }
 

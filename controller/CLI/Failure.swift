@@ -30,7 +30,8 @@ package struct Failure: Error, Hashable {
             lines.append("  fix: \(printable(diagnostic.remedy))")
         }
         lines.append("error: \(printable(error.message))")
-        if let remedy = error.remedy { lines.append("  fix: \(printable(remedy))") }
+        let remedy = error.remedy ?? "read what docs/errors.md says of \(error.code.rawValue)"
+        lines.append("  fix: \(printable(remedy))")
         return lines.map { $0 + "\n" }.joined()
     }
 }

@@ -11,15 +11,19 @@ import Foundation
 /// once, before the first row that depends on it, and a server certificate that was renewed since is made anew.
 ///
 /// - Parameters:
+///   - data: the folder, or a symbolic link to it, as systemd makes one for a unit with DynamicUser.
 ///   - database: the database's name in the folder.
 ///   - needed: files without which a copy would be worth nothing.
 ///   - copyDatabase: copies it consistently, from a path to a path.
-/// - Throws: `FleetError` notFound when there is no controller's data, conflict when the target is there, forbidden.
+/// - Throws: `FleetError` notFound when there is no controller's data, conflict when the target is there, forbidden;
+///   internal when what was copied is not all that is needed.
 package func backUp(
     _ data: String, to target: String, database: String, needed: [String],
     copyDatabase: (_ from: String, _ to: String) throws -> Void
 ) throws {
     let files = FileManager.default
+    // Of a link, nothing would be listed.
+    let data = URL(fileURLWithPath: data).resolvingSymlinksInPath().path
     for name in [database] + needed where !files.fileExists(atPath: "\(data)/\(name)") {
         throw FleetError(
             .notFound, "\(data) holds no controller's data: \(name) is missing",
@@ -46,6 +50,7 @@ package func backUp(
         try copyDatabase("\(data)/\(database)", copy.path(of: database))
         chmod(copy.path(of: database), 0o600)
         unlink(copy.path(of: "lock"))
+        for name in [database] + needed where !copy.exists(name) { throw incomplete(data, name) }
         for path in [copy.path(of: database), scratch] where !sync(path) { throw unreadable(path) }
         guard rename(scratch, target) == 0 else { throw unmakeable(target) }
         _ = sync(URL(fileURLWithPath: target).deletingLastPathComponent().path)
@@ -64,6 +69,12 @@ private func unmakeable(_ target: String) -> FleetError {
     FleetError(
         .forbidden, "\(target) cannot be made: \(String(cString: strerror(errno)))",
         remedy: "choose another place with --to")
+}
+
+private func incomplete(_ data: String, _ name: String) -> FleetError {
+    FleetError(
+        .internal, "\(name) of \(data) did not come into the copy, which was removed",
+        remedy: "put the files themselves where symbolic links are in \(data), and try again")
 }
 
 private func unreadable(_ path: String) -> FleetError {

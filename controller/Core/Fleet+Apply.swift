@@ -75,7 +75,7 @@ extension Fleet {
                     remedy: "choose another one of `natfleet rollout history \(name)`")
             }
         }
-        guard let change = changes.first else { throw FleetError(.internal, "undo changed nothing") }
+        guard let change = changes.first else { throw FleetError.fault("undo changed nothing") }
         return change
     }
 

@@ -25,7 +25,7 @@ extension Fleet {
                     let old = stored[document.name] ?? nil
                     return PolicyDifference(
                         name: document.name, action: change.action, oldRevision: old?.layer.revision,
-                        newRevision: change.revision, old: old?.document, new: document)
+                        newRevision: change.revision, old: old?.document, new: document, cordoned: change.cordoned)
                 }
                 let after = try Self.wanted(move.layers, in: store)
                 throw Compared(try Self.response(policies, before: before, after: after, in: store))
@@ -33,7 +33,7 @@ extension Fleet {
         } catch let compared as Compared {
             return compared.response
         }
-        throw FleetError(.internal, "a comparison was stored")
+        throw FleetError.fault("a comparison was stored")
     }
 
     /// Carries the answer out of a transaction that must leave nothing.
@@ -77,7 +77,7 @@ extension Fleet {
             uniqueKeysWithValues: try store.statuses().map { ($0.instance, $0.status.facts) })
         let instances = try store.instances().filter { before[$0.id] != after[$0.id] }.map { row in
             InstanceDifference(
-                instance: row.id, cordoned: row.cordoned, oldHash: note(before[row.id]), newHash: note(after[row.id]),
+                instance: row.id, oldHash: note(before[row.id]), newHash: note(after[row.id]),
                 facts: facts[row.id] ?? nil)
         }
         return DiffResponse(policies: policies, instances: instances, effective: effective)

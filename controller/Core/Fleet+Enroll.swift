@@ -47,17 +47,20 @@ extension Fleet {
                 }
             }
             var labels = token.labels.merging(claims) { granted, _ in granted }
+            var isCordoned = false
             if let instance = try store.instance(id) {
                 // What operators set outlives the machine's identity; what the machine claimed does not.
                 labels.merge(instance.labels.filter { !$0.key.hasPrefix("agent/") }) { granted, _ in granted }
                 guard instance.state == .active else {
-                    throw FleetError(.forbidden, "instance \(id) is \(instance.state.rawValue)")
+                    throw FleetError(
+                        .forbidden, "instance \(id) is \(instance.state.rawValue)", remedy: Self.letBack(id))
                 }
                 guard token.instance != nil || lost else {
                     throw FleetError(
                         .conflict, "an instance \(id) is enrolled already",
                         remedy: "make a token for it with `natfleet token create --instance \(id)`")
                 }
+                isCordoned = instance.cordoned
                 try store.setLabels(labels, instance: id)
                 for old in try store.certificates(instance: id) where old.state != .revoked {
                     try store.setState(.superseded, serial: old.serial)
@@ -70,7 +73,9 @@ extension Fleet {
                 CertificateRow(
                     serial: certificate.serial, instance: id, keyHash: checked.keyHash, state: .active, issuedAt: now,
                     expiresAt: Timestamp(certificate.notAfter), joinToken: token.id))
-            try store.assign(try Self.selecting(id, labels: labels, layers: layers, in: store), instance: id)
+            if !isCordoned {
+                try store.assign(try Self.selecting(id, labels: labels, layers: layers, in: store), instance: id)
+            }
             try store.append(
                 NewEvent(
                     at: now, actor: "instance:\(id)", kind: "instance.enrolled", subject: "instance/\(id)",

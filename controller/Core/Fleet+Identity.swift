@@ -77,9 +77,16 @@ extension Fleet {
         case .revoked: throw FleetError(.unauthorized, "certificate \(agent.serial) is revoked", remedy: again)
         }
         guard let instance = try store.instance(agent.instance), instance.state == .active else {
-            throw FleetError(.unauthorized, "instance \(agent.instance) may not change anything now")
+            throw FleetError(
+                .unauthorized, "instance \(agent.instance) may not change anything now", remedy: letBack(agent.instance)
+            )
         }
         return row.state
+    }
+
+    /// What an operator does to let a banned or retired instance come again.
+    static func letBack(_ id: String) -> String {
+        "if it may come back: natfleet instance forget \(id), then natfleet token create --instance \(id)"
     }
 
     /// - Throws: `FleetError` unauthorized.

@@ -9,7 +9,7 @@ import NetAddress
 import Synchronization
 
 extension Fleet {
-    /// Sets and takes away labels of an instance; policies follow at once.
+    /// Sets and takes away labels of an instance; policies follow at once, those of a cordoned one when it is uncordoned.
     ///
     /// - Throws: `FleetError` notFound, badRequest; layerConflict when a policy that would come to select it conflicts
     ///   with one that does.
@@ -25,9 +25,12 @@ extension Fleet {
             guard labels != row.labels else {
                 return LabelResponse(instance: try self.asItStands(row, in: store), joined: [], left: [])
             }
+            let old = row.labels
             row.labels = labels
             try store.setLabels(labels, instance: id)
-            let before = try store.assignments(instance: id)
+            let before =
+                row.cordoned
+                ? try Self.selecting(id, labels: old, layers: layers, in: store) : try store.assignments(instance: id)
             let after = try Self.selecting(id, labels: labels, layers: layers, in: store).map { row in
                 // Whoever was selected before stays at the revision that it has.
                 before.first { $0.policy == row.policy } ?? row
@@ -43,36 +46,45 @@ extension Fleet {
                     throw refusal(of: Dictionary(made.map { ($0, [id]) }) { first, _ in first })
                 }
             }
-            try store.assign(after, instance: id)
+            if !row.cordoned { try store.assign(after, instance: id) }
             try store.append(
                 NewEvent(
                     at: now, actor: caller.actor, kind: "instance.labelled", subject: "instance/\(id)",
-                    detail: Self.detail(request, joined: joined, left: left)))
+                    detail: Self.detail(request, joined: joined, left: left, waits: row.cordoned)))
             return LabelResponse(
                 instance: try self.asItStands(row, in: store), joined: joined.map(\.layer), left: left.map(\.layer))
         }
-        if !response.joined.isEmpty || !response.left.isEmpty { hub.wake([id]) }
+        if !response.instance.cordoned, !response.joined.isEmpty || !response.left.isEmpty { hub.wake([id]) }
         logger.info("instance labelled", metadata: ["instance": "\(id)", "by": "\(caller.name)"])
         return response
     }
 
-    /// Cordons an instance or ends that: rollouts pass a cordoned one over.
+    /// Cordons an instance, or ends that. What a cordoned one should run stays as it is, whatever happens to policies and
+    /// its labels; once uncordoned it should run what selects it then.
     ///
     /// - Throws: `FleetError` notFound.
     package func setCordoned(_ cordoned: Bool, _ id: String, by caller: OperatorIdentity) async throws -> Instance {
-        let now = self.now
-        let instance = try await store.write { store in
+        let (now, layers) = (self.now, self.layers)
+        let (instance, hasMoved) = try await store.write { store in
             guard var row = try store.instance(id) else { throw noSuchInstance(id) }
-            if row.cordoned != cordoned {
-                row.cordoned = cordoned
-                try store.setCordoned(cordoned, instance: id)
-                try store.append(
-                    NewEvent(
-                        at: now, actor: caller.actor, kind: cordoned ? "instance.cordoned" : "instance.uncordoned",
-                        subject: "instance/\(id)", detail: ""))
-            }
-            return try self.asItStands(row, in: store)
+            guard row.cordoned != cordoned else { return (try self.asItStands(row, in: store), false) }
+            row.cordoned = cordoned
+            try store.setCordoned(cordoned, instance: id)
+            let before = try store.assignments(instance: id)
+            let after =
+                cordoned ? before : try Self.selecting(id, labels: row.labels, layers: layers, in: store)
+            try store.assign(after, instance: id)
+            try store.append(
+                NewEvent(
+                    at: now, actor: caller.actor, kind: cordoned ? "instance.cordoned" : "instance.uncordoned",
+                    subject: "instance/\(id)",
+                    detail: Self.detail([
+                        ("moves to", after.filter { !before.contains($0) }.map { "\($0.policy)@\($0.revision)" }),
+                        ("leaves", before.map(\.policy).filter { name in !after.contains { $0.policy == name } }),
+                    ])))
+            return (try self.asItStands(row, in: store), before != after)
         }
+        if hasMoved { hub.wake([id]) }
         logger.info(
             "instance \(cordoned ? "cordoned" : "uncordoned")", metadata: ["instance": "\(id)", "by": "\(caller.name)"])
         return instance
@@ -119,12 +131,18 @@ extension Fleet {
         }
     }
 
-    private static func detail(_ request: LabelRequest, joined: [AssignmentRow], left: [AssignmentRow]) -> String {
-        let words = [
+    private static func detail(
+        _ request: LabelRequest, joined: [AssignmentRow], left: [AssignmentRow], waits: Bool
+    ) -> String {
+        let when = waits ? "when uncordoned, " : ""
+        return detail([
             ("set", request.set.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }),
             ("removed", request.remove.sorted()),
-            ("joins", joined.map(\.policy)), ("leaves", left.map(\.policy)),
-        ]
-        return words.filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
+            ("\(when)joins", joined.map(\.policy)), ("\(when)leaves", left.map(\.policy)),
+        ])
+    }
+
+    private static func detail(_ words: [(String, [String])]) -> String {
+        words.filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
     }
 }

@@ -33,7 +33,7 @@ extension Fleet {
 
 private func nothingToRetry(_ instance: Instance) -> FleetError {
     let id = instance.id
-    func error(_ why: String, _ remedy: String? = nil) -> FleetError {
+    func error(_ why: String, _ remedy: String) -> FleetError {
         FleetError(.conflict, "instance \(quoted(id)) has nothing to try again: \(why)", remedy: remedy)
     }
     guard let desired = instance.desiredHash else {
@@ -41,7 +41,8 @@ private func nothingToRetry(_ instance: Instance) -> FleetError {
     }
     let running = instance.status?.runningHash
     if running == desired || running == nil && instance.desiredLayers.isEmpty {
-        return error("it runs what it should")
+        return error(
+            "it runs what it should", "see what is wrong with it, if anything: natfleet describe instance \(id)")
     }
     return error(
         "it has not tried yet what it should run", "see it come with: natfleet get instance \(id) --watch")

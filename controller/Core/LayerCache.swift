@@ -76,7 +76,7 @@ final class LayerCache: Sendable {
     func document(_ layer: EffectivePolicy.Layer, in store: any StoreReading) throws -> PolicyDocument {
         if let known = documents.withLock({ $0[layer] }) ?? shared?.documents.withLock({ $0[layer] }) { return known }
         guard let row = try store.revision(layer.revision, of: layer.policy) else {
-            throw FleetError(.internal, "revision \(layer.revision) of policy \(layer.policy) is not in the store")
+            throw FleetError.fault("revision \(layer.revision) of policy \(layer.policy) is not in the store")
         }
         let document = try row.decoded()
         documents.withLock { cache in

@@ -14,6 +14,9 @@ import NetAddress
 
 /// One change of policies inside one transaction: place and remove policies, then `finish`, which moves their members
 /// and refuses what would conflict on an instance.
+///
+/// A cordoned instance keeps what it is assigned. It is checked for conflicts all the same, by what it will get when it is
+/// uncordoned, so that uncordoning never leads into one that an apply made.
 struct PolicyMove {
     let store: any StoreWriting
     let layers: LayerCache
@@ -48,8 +51,11 @@ struct PolicyMove {
             throw Self.overtaken(name, policy?.currentRevision, expected: expected)
         }
         if let current = policy?.currentRevision, try store.revision(current, of: name)?.hash == hash {
-            let members = try store.assignments(policy: name).map(\.instance)
-            changes.append(PolicyChange(name: name, action: .unchanged, revision: current, instances: members))
+            let behind = try self.behind(name, at: current, selector: document.spec.selector)
+            let members = try store.assignments(policy: name).map(\.instance).filter { !behind.contains($0) }
+            changes.append(
+                PolicyChange(
+                    name: name, action: .unchanged, revision: current, instances: members, cordoned: behind))
             return .unchanged
         }
         let revision = (policy?.lastRevision ?? 0) + 1
@@ -86,25 +92,38 @@ struct PolicyMove {
                     at: now, actor: actor, kind: kind, subject: "policy/\(change.name)",
                     detail: "\(change.action.rawValue) revision \(change.revision)\(notes[change.name] ?? ""), "
                         + (change.instances.count == 1 ? "1 instance" : "\(change.instances.count) instances")
+                        + (change.cordoned.isEmpty ? "" : ", \(change.cordoned.count) cordoned passed over")
                 ))
         }
         return changes
     }
 
+    /// Cordoned instances that would have another revision of a policy, or none of it, if they were not.
+    private func behind(_ name: String, at revision: Int, selector: Selector) throws -> [String] {
+        let assigned = Dictionary(
+            uniqueKeysWithValues: try store.assignments(policy: name).map { ($0.instance, $0.revision) })
+        return try store.instances().filter { instance in
+            let wanted = selector.selects(instance: instance.id, labels: instance.labels) ? revision : nil
+            return instance.cordoned && assigned[instance.id] != wanted
+        }.map(\.id)
+    }
+
     private mutating func moveMembers() throws {
         let assigned = Dictionary(grouping: try store.assignments(), by: \.instance)
         var concerned: [String: [String]] = [:]
+        var passed: [String: [String]] = [:]
         var conflicts: [LayerConflict: [String]] = [:]
         for instance in try store.instances() where instance.state != .retired {
-            let before = assigned[instance.id] ?? []
-            var after = before.filter { targets[$0.policy] == nil }
-            for case (let name, let target?) in targets
-            where target.selector.selects(instance: instance.id, labels: instance.labels) {
-                after.append(AssignmentRow(instance: instance.id, policy: name, revision: target.layer.revision))
+            let before = Set(assigned[instance.id] ?? [])
+            let after = try self.after(before, instance)
+            for policy in Set(before.symmetricDifference(after).map(\.policy)) where targets[policy] != nil {
+                if instance.cordoned {
+                    passed[policy, default: []].append(instance.id)
+                } else {
+                    concerned[policy, default: []].append(instance.id)
+                }
             }
-            let touched = Set(before + after).filter { targets[$0.policy] != nil }.map(\.policy)
-            guard !touched.isEmpty else { continue }
-            for policy in Set(touched) { concerned[policy, default: []].append(instance.id) }
+            guard before != after else { continue }
             if case .conflict(_, let found) = try layers.wanted(after.map(\.layer), in: store) {
                 // What conflicted before, among others' policies, is no reason to refuse this change.
                 for conflict in found
@@ -112,12 +131,26 @@ struct PolicyMove {
                     conflicts[conflict, default: []].append(instance.id)
                 }
             }
-            try store.assign(after, instance: instance.id)
+            if !instance.cordoned { try store.assign(Array(after), instance: instance.id) }
         }
         guard conflicts.isEmpty else { throw refusal(of: conflicts) }
         for index in changes.indices where changes[index].action != .unchanged {
             changes[index].instances = concerned[changes[index].name] ?? []
+            changes[index].cordoned = passed[changes[index].name] ?? []
         }
+    }
+
+    /// What an instance is to run; a cordoned one, which may have been passed over before, when it is uncordoned.
+    private func after(_ before: Set<AssignmentRow>, _ instance: InstanceRow) throws -> Set<AssignmentRow> {
+        guard !instance.cordoned else {
+            return Set(try Fleet.selecting(instance.id, labels: instance.labels, layers: layers, in: store))
+        }
+        var after = before.filter { targets[$0.policy] == nil }
+        for case (let name, let target?) in targets
+        where target.selector.selects(instance: instance.id, labels: instance.labels) {
+            after.insert(AssignmentRow(instance: instance.id, policy: name, revision: target.layer.revision))
+        }
+        return after
     }
 
     private static func overtaken(_ name: String, _ current: Int?, expected: Int) -> FleetError {

@@ -13,6 +13,13 @@ package protocol Store: Sendable {
     var size: StoreSize { get }
 }
 
+extension Store {
+    /// Somebody trusts this fleet's authority already: there are instances or operators.
+    package func hasMembers() async throws -> Bool {
+        try await read { try $0.hasOperatorTokens() || !$0.instances().isEmpty }
+    }
+}
+
 /// What the state takes on disk, in bytes.
 package struct StoreSize: Hashable, Sendable {
     package var database: Int

@@ -35,7 +35,9 @@ package struct FleetContext: RequestContext {
     /// - Throws: `FleetError` unauthorized: a route that forgot to ask for one stays shut.
     var `operator`: OperatorIdentity {
         get throws {
-            guard case .operator(let identity) = caller else { throw FleetError(.unauthorized, "no operator") }
+            guard case .operator(let identity) = caller else {
+                throw FleetError(.unauthorized, "no operator", remedy: "send an operator's bearer token")
+            }
             return identity
         }
     }
@@ -45,7 +47,9 @@ package struct FleetContext: RequestContext {
     /// - Throws: `FleetError` unauthorized.
     var agent: AgentIdentity {
         get throws {
-            guard case .agent(let identity) = caller else { throw FleetError(.unauthorized, "no agent") }
+            guard case .agent(let identity) = caller else {
+                throw FleetError(.unauthorized, "no agent", remedy: "call with an agent's client certificate")
+            }
             return identity
         }
     }

@@ -25,7 +25,7 @@ struct Gate: RouterMiddleware {
         // No path matched: whatever follows answers 404 or 405.
         guard let path = context.endpointPath else { return try await next(request, context) }
         guard let access = access[RouteKey(method: request.method, path: path)] else {
-            throw FleetError(.unauthorized, "nobody may call this")
+            throw FleetError(.unauthorized, "nobody may call this", remedy: "call one of the paths of docs/api.md")
         }
         var context = context
         switch access {

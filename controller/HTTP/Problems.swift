@@ -26,7 +26,9 @@ struct Problems: RouterMiddleware {
         } catch let error as HTTPError where error.status == .notFound {
             return try missing(request, context)
         } catch let error as any HTTPResponseError {
-            let problem = FleetError(.badRequest, "the request is not understood: \(error)")
+            let problem = FleetError(
+                .badRequest, "the request is not understood: \(error)",
+                remedy: "send what /openapi.yaml says of this path")
             return try respond(Problem(problem, status: error.status.code), to: request, context)
         } catch {
             context.logger.error("request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])

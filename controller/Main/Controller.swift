@@ -38,7 +38,7 @@ struct Controller {
     ) async throws -> Controller {
         let folder = try DataFolder(data)
         let store = try SQLiteStore(path: folder.path(of: database))
-        let authority = try FleetAuthority(in: folder, now: Date())
+        let authority = try FleetAuthority(in: folder, hasMembers: try await store.hasMembers(), now: Date())
         let certificate = try ServerIdentity(authority, names: names.certificate, in: folder, now: Date())
         let fleet = Fleet(
             store: store, authority: authority, reader: read, surroundings: surroundings, logger: logger)

@@ -36,7 +36,7 @@ struct Listener: Service {
             FleetError(
                 .forbidden, "\(address) cannot be listened on: \(String(cString: strerror(error.errnoCode)))",
                 remedy: "choose an address of this machine and a port above 1023 with \(option)")
-        default: FleetError(.internal, "\(address): \(error)")
+        default: FleetError.fault("\(address): \(error)")
         }
     }
 }

@@ -32,10 +32,12 @@ package struct FleetAuthority: CertificateAuthority {
     package let certificate: Certificate
     package let bundle: [String]
 
-    /// Reads the authority from the data folder; makes it when there is none.
+    /// Reads the authority from the data folder; makes it when there is none and nobody trusts one yet.
     ///
-    /// - Throws: `FleetError` internal when the file is damaged.
-    package init(in folder: DataFolder, now: Date) throws {
+    /// - Parameter hasMembers: the fleet has instances or operators. They trust the authority that they know: another one
+    ///   in its place would lock all of them out.
+    /// - Throws: `FleetError` internal when the file is damaged, notFound when it is lost.
+    package init(in folder: DataFolder, hasMembers: Bool, now: Date) throws {
         try folder.makeFolder("pki")
         if let text = try folder.read(Self.file) {
             guard let (key, certificate) = try? Self.parse(text) else {
@@ -45,6 +47,13 @@ package struct FleetAuthority: CertificateAuthority {
             }
             try self.init(key: key, certificate: certificate)
             return
+        }
+        guard !hasMembers else {
+            throw FleetError(
+                .notFound,
+                "\(folder.path(of: Self.file)) is missing: the fleet's authority, which its instances and operators trust",
+                remedy: "put it back from a backup; for a new fleet, in which every agent enrols again, give this one "
+                    + "an empty folder with --data")
         }
         let made = try Self.make(now: now)
         try folder.write(try made.key.serializeAsPEM().pemString + "\n" + made.bundle[0] + "\n", to: Self.file)
@@ -162,7 +171,7 @@ package struct FleetAuthority: CertificateAuthority {
 
     static func parse(_ text: String) throws -> (Certificate.PrivateKey, Certificate) {
         let documents = try PEMDocument.parseMultiple(pemString: text)
-        guard documents.count == 2 else { throw FleetError(.internal, "\(documents.count) PEM documents") }
+        guard documents.count == 2 else { throw FleetError.fault("\(documents.count) PEM documents") }
         return (try Certificate.PrivateKey(pemDocument: documents[0]), try Certificate(pemDocument: documents[1]))
     }
 }

@@ -122,7 +122,7 @@ package struct SQLiteStore: Store {
             FleetError(
                 .unavailable, "the database \(path) cannot be written: \(error.message ?? "\(error.resultCode)")",
                 remedy: "make room on the disk of the data folder")
-        default: FleetError(.internal, "the database \(path): \(error)")
+        default: FleetError.fault("the database \(path): \(error)")
         }
     }
 }

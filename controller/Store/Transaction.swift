@@ -45,7 +45,7 @@ func value<Value: Decodable>(_ text: String) throws -> Value { try WireJSON.deco
 /// An enumeration column; CHECK constraints keep other words out.
 func word<Value: RawRepresentable<String>>(_ text: String) throws -> Value {
     guard let value = Value(rawValue: text) else {
-        throw FleetError(.internal, "the store has a \(Value.self) that is not known: \(text)")
+        throw FleetError.fault("the store has a \(Value.self) that is not known: \(text)")
     }
     return value
 }

@@ -53,6 +53,9 @@ extension Instance: Resource {
         return failedTry.map { Cell($0.result.rawValue, .bad) } ?? Cell("changing", .warning)
     }
 
+    /// What it should run has not arrived yet, and nothing says that it will not.
+    var isChanging: Bool { state.text == "changing" }
+
     private var stateAndCordon: Cell { cordoned ? Cell("\(state.text),cordoned", state.style) : state }
 
     func description(_ now: Date) -> Description {

@@ -9,7 +9,8 @@ struct Apply: Verb {
         abstract: "Store policies and make their instances run them.",
         discussion: """
             All documents of all files are stored, or none. A changed policy gets a new revision; an unchanged one stays \
-            as it is. Undo with 'natfleet rollout undo NAME'.
+            as it is. Cordoned instances keep what they have until they are uncordoned, and are named. Undo with \
+            'natfleet rollout undo NAME'.
 
             Examples:
               natfleet apply -f policy.yaml
@@ -49,19 +50,29 @@ struct Apply: Verb {
 extension CLIContext {
     /// What to look at after policies were stored.
     func adviseAfter(_ changes: [PolicyChange]) {
-        for change in changes where change.instances.isEmpty {
+        for change in changes { notePassedOver(change.cordoned, by: change.name) }
+        for change in changes where change.instances.isEmpty && change.cordoned.isEmpty {
             note("policy/\(change.name) selects no instance; compare its selector with: natfleet get instances -o yaml")
         }
         if changes.contains(where: { $0.action != .unchanged && !$0.instances.isEmpty }) {
             note("see it arrive with: natfleet get instances")
         }
     }
+
+    /// All of them: they go on with what the operator has just changed.
+    func notePassedOver(_ ids: [String], by policy: String) {
+        guard !ids.isEmpty else { return }
+        note(
+            "policy/\(policy) passes over \(ids.joined(separator: ", ")): cordoned; let \(ids.count == 1 ? "it" : "them") "
+                + "follow with: natfleet instance uncordon \(ids.joined(separator: " "))")
+    }
 }
 
 extension PolicyChange {
     /// What a person reads of it.
     var line: String {
-        let effect = "revision \(revision), \(count(instances.count, "instance"))"
+        let passed = cordoned.isEmpty ? "" : ", \(cordoned.count) cordoned"
+        let effect = "revision \(revision), \(count(instances.count, "instance"))\(passed)"
         return printable("policy/\(name) \(action.rawValue) (\(effect))") + "\n"
     }
 }

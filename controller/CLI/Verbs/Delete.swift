@@ -10,7 +10,8 @@ struct Delete: Verb {
     static let configuration = CommandConfiguration(
         abstract: "Delete policies; their instances take the rules away.",
         discussion: """
-            All are deleted, or none. Rules of other policies and of other programs stay.
+            All are deleted, or none. Rules of other policies and of other programs stay. Cordoned instances keep the rules \
+            until they are uncordoned, and are named.
 
             Examples:
               natfleet delete policy web-egress
@@ -38,6 +39,7 @@ struct Delete: Verb {
         let names = files.isEmpty ? try namedPolicies() : try readPolicies(files, context).documents.map(\.name)
         let answer = try await context.fleet(connection).delete(DeleteRequest(names: names))
         try context.write(answer, as: output.output) { answer.policies.map(\.line).joined() }
+        for change in answer.policies { context.notePassedOver(change.cordoned, by: change.name) }
     }
 
     /// The kind has to be said: a delete that guesses is one too many.

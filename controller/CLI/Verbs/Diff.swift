@@ -32,6 +32,7 @@ struct Diff: Verb {
             changes.map { $0.text(colour: context.usesColour) }.joined()
                 + answer.rulesText(colour: context.usesColour)
         }
+        for change in answer.policies { context.notePassedOver(change.cordoned, by: change.name) }
         guard !changes.isEmpty || !answer.instances.isEmpty else { return context.note("no differences") }
         context.note(
             "\(count(changes.count, "policy")) and \(count(answer.instances.count, "instance")) would change; "

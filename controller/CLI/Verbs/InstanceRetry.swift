@@ -69,7 +69,8 @@ struct InstanceRetry: Verb {
         let chosen = matching.filter { $0.failedTry != nil }.map(\.id).sorted()
         guard !chosen.isEmpty else {
             throw FleetError(
-                .conflict, "none of \(count(matching.count, "instance")) with \(text) has anything to try again")
+                .conflict, "none of \(count(matching.count, "instance")) with \(text) has anything to try again",
+                remedy: "see what they run: natfleet get instances -o wide")
         }
         let others = matching.count - chosen.count
         if others > 0 { context.note("\(count(others, "instance")) with \(text) passed over: nothing to try again") }

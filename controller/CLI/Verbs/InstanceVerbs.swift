@@ -85,18 +85,21 @@ struct InstanceLabel: Verb {
             return (["instance/\(answer.instance.id) labelled \(labelText(answer.instance.labels))"] + policies)
                 .map { printable($0) + "\n" }.joined()
         }
-        if !answer.joined.isEmpty || !answer.left.isEmpty {
-            context.note("see it arrive with: natfleet get instance \(id) --watch")
-        }
+        guard !answer.joined.isEmpty || !answer.left.isEmpty else { return }
+        context.note(
+            answer.instance.cordoned
+                ? "it is cordoned and keeps what it has; let it follow with: natfleet instance uncordon \(id)"
+                : "see it arrive with: natfleet get instance \(id) --watch")
     }
 }
 
 struct InstanceCordon: Verb {
     static let configuration = CommandConfiguration(
         commandName: "cordon",
-        abstract: "Make rollouts pass instances over.",
+        abstract: "Have instances keep what they are asked to run.",
         discussion: """
-            A cordoned instance keeps what it runs, and its repairs go on.
+            Applied, undone and deleted policies and changed labels pass a cordoned instance over, until it is uncordoned. \
+            Its repairs go on.
 
             Examples:
               natfleet instance cordon i-0123456789abcdef0
@@ -120,8 +123,10 @@ struct InstanceCordon: Verb {
 struct InstanceUncordon: Verb {
     static let configuration = CommandConfiguration(
         commandName: "uncordon",
-        abstract: "Let rollouts reach instances again.",
+        abstract: "Have cordoned instances follow again.",
         discussion: """
+            They get at once what their policies say by now.
+
             Examples:
               natfleet instance uncordon i-0123456789abcdef0
             """
@@ -137,7 +142,12 @@ struct InstanceUncordon: Verb {
 
     func run(_ context: CLIContext) async throws {
         let fleet = try context.fleet(connection)
-        try await context.each(ids, "uncordoned", as: output.output) { try await fleet.setCordoned(false, $0) }
+        let instances = try await context.each(ids, "uncordoned", as: output.output) {
+            try await fleet.setCordoned(false, $0)
+        }
+        if instances.contains(where: \.isChanging) {
+            context.note("see it arrive with: natfleet get instances \(ids.joined(separator: " ")) --watch")
+        }
     }
 }
 
@@ -170,14 +180,16 @@ struct InstanceForget: Verb {
 
 extension CLIContext {
     /// One after the other; what was done before a failure is shown.
+    @discardableResult
     func each(
         _ ids: [String], _ done: String, as format: OutputFormat, _ change: (String) async throws -> Instance
-    ) async throws {
+    ) async throws -> [Instance] {
         var changed: [Instance] = []
         for id in ids {
             changed.append(try await change(id))
             if format == .table { output(printable("instance/\(id) \(done)") + "\n") }
         }
         if format != .table { try write(changed, as: format) { "" } }
+        return changed
     }
 }

@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import FleetAPI
+internal import NetAddress
 
 struct TokenCreate: Verb {
     static let configuration = CommandConfiguration(
@@ -13,12 +14,13 @@ struct TokenCreate: Verb {
             NATFLEET_JOIN_TOKEN. Without --instance the machine enrols under a name of its own, as ext-NAME.
 
             -o user-data prints cloud-init user-data that configures and starts the agent of an image where it is \
-            installed. It holds the secret.
+            installed. It holds the secret. Name the networks of the machine's VPC with --vpc-cidr: they are what \
+            'sources: vpc' means in a policy, which is the default.
 
             Examples:
               natfleet token create --instance i-0123456789abcdef0 --label vpc=prod
               natfleet token create --label vpc=lab --uses 3 --ttl 15m
-              natfleet token create --label vpc=prod -o user-data > user-data.yaml
+              natfleet token create --label vpc=prod --vpc-cidr 10.0.0.0/16 -o user-data > user-data.yaml
             """
     )
 
@@ -39,6 +41,12 @@ struct TokenCreate: Verb {
         transform: TimeSpan.init)
     var ttl: TimeSpan?
 
+    @Option(
+        name: .customLong("vpc-cidr"),
+        help: ArgumentHelp("A network of the machine's VPC, for user-data. Repeatable.", valueName: "cidr"),
+        transform: VPCNetwork.init)
+    var networks: [VPCNetwork] = []
+
     @OptionGroup var connection: ConnectionOptions
     @Option(name: [.short, .long], help: "Output format: table, json, yaml or user-data.")
     var output: TokenFormat = .table
@@ -48,6 +56,9 @@ struct TokenCreate: Verb {
         let keys = labels.map(\.key)
         if let twice = keys.first(where: { key in keys.count { $0 == key } > 1 }) {
             throw ValidationError("label '\(twice)' is given twice")
+        }
+        guard networks.isEmpty || output == .userData else {
+            throw ValidationError("--vpc-cidr is for -o user-data only")
         }
     }
 
@@ -67,7 +78,13 @@ struct TokenCreate: Verb {
             context.note("put it into /etc/natfleet/agent.conf as NATFLEET_JOIN_TOKEN; it is not shown again")
         case .userData:
             context.output(
-                userData(controller: configuration.server, caHash: hash, secret: secret, instance: token.instanceID))
+                userData(
+                    controller: configuration.server, caHash: hash, secret: secret, instance: token.instanceID,
+                    networks: networks.map(\.cidr)))
+            if networks.isEmpty {
+                context.note(
+                    "a machine refuses 'sources: vpc', the default, until it knows its VPC: name it with --vpc-cidr")
+            }
             context.note("give it to machines as user-data; who reads it can enrol until the token ends")
         }
     }
@@ -81,8 +98,14 @@ enum TokenFormat: String, CaseIterable, ExpressibleByArgument {
 }
 
 /// For cloud-init: files are written before commands run, and the file is never readable by others.
-private func userData(controller: String, caHash: String, secret: String, instance: String?) -> String {
+private func userData(
+    controller: String, caHash: String, secret: String, instance: String?, networks: [CIDR]
+) -> String {
     let identity = instance.map { "\n      NATFLEET_INSTANCE_ID=\(printable($0))" } ?? ""
+    let vpc =
+        networks.isEmpty
+        ? "# Networks of the VPC, what 'sources: vpc' means:\n      #NATFLEET_VPC_CIDRS=10.0.0.0/16"
+        : "NATFLEET_VPC_CIDRS=\(networks.map(\.description).joined(separator: ","))"
     return """
         #cloud-config
         # Configures and starts natfleet-agent on an image where it is installed. Holds a join token: keep it secret.
@@ -94,13 +117,28 @@ private func userData(controller: String, caHash: String, secret: String, instan
               NATFLEET_CONTROLLER=\(printable(controller))
               NATFLEET_CA_HASH=\(caHash)
               NATFLEET_JOIN_TOKEN=\(secret)\(identity)
-              # Networks of the VPC, what 'sources: vpc' means, where no instance metadata tells them:
-              #NATFLEET_VPC_CIDRS=10.0.0.0/16
+              \(vpc)
         runcmd:
           - [systemctl, daemon-reload]
           - [systemctl, enable, --now, natfleet-forwarding.service, natfleet-agent.service]
 
         """
+}
+
+/// `10.0.0.0/16`: neither one machine nor everybody.
+struct VPCNetwork: Hashable {
+    var cidr: CIDR
+
+    init(_ text: String) throws {
+        do throws(AddressError) {
+            cidr = try CIDR(text)
+        } catch {
+            throw ValidationError("\(error.message): \(error.remedy)")
+        }
+        guard !cidr.isSingleAddress, !cidr.isEverything else {
+            throw ValidationError("'\(text)' is not the network of a VPC: write it like 10.0.0.0/16 or 2001:db8::/56")
+        }
+    }
 }
 
 /// `KEY=VALUE`

@@ -22,13 +22,6 @@ locals {
       for name, id in settings.route_table_ids : "${zone}/${name}" => { zone = zone, route_table_id = id }
     }
   ]...)
-
-  # What 'sources: vpc' in a policy means, as long as agents don't read it from the instance metadata.
-  user_data = {
-    for zone, text in var.user_data : zone => replace(
-      text, "/#NATFLEET_VPC_CIDRS=.*/", "NATFLEET_VPC_CIDRS=${join(",", concat(var.vpc_cidrs, var.vpc_ipv6_cidrs))}"
-    )
-  }
 }
 
 resource "aws_security_group" "nat" {
@@ -98,7 +91,7 @@ resource "aws_launch_template" "nat" {
   name_prefix   = "${var.name}-${each.key}-"
   image_id      = var.image_id
   instance_type = var.instance_type
-  user_data     = base64encode(local.user_data[each.key])
+  user_data     = base64encode(var.user_data[each.key])
 
   network_interfaces {
     device_index          = 0

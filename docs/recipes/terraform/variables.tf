@@ -31,7 +31,7 @@ variable "zones" {
 }
 
 variable "user_data" {
-  description = "By availability zone: what 'natfleet token create -o user-data' printed."
+  description = "By availability zone: what 'natfleet token create --vpc-cidr CIDR... -o user-data' printed."
   type        = map(string)
   sensitive   = true
 }
