@@ -17,7 +17,13 @@ void natfleet_glibc_compat(void) {}
 
 int natfleet_memory_file(void) { return memfd_create("natfleet-input", MFD_CLOEXEC); }
 
-void natfleet_use_one_arena(void) { mallopt(M_ARENA_MAX, 1); }
+// Before the first thread: glibc settles how many arenas there may be when a second thread allocates. Threads that are hardly
+// ever busy at once need none of their own, and what is large must not stay as holes in the heap: an agent waits most of
+// its life.
+__attribute__((constructor)) static void keep_little_memory(void) {
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 64 << 10);
+}
 
 void natfleet_trim_memory(void) { malloc_trim(0); }
 

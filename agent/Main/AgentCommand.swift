@@ -39,7 +39,6 @@ struct Run: AsyncParsableCommand {
 
     func run() async throws {
         let log = makeLogger()
-        natfleet_use_one_arena()
         let configuration = try exitOnFault(log) { try loadConfiguration(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: configuration.stateDirectory) }
         let lock = try exitOnFault(log) { try StateLock(directory: configuration.stateDirectory) }

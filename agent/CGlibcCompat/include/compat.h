@@ -8,9 +8,6 @@ void natfleet_glibc_compat(void);
 /// memfd_create(2), which Swift's Glibc module does not show: an empty file in memory, closed on exec; -1 and errno.
 int natfleet_memory_file(void);
 
-/// mallopt(3), M_ARENA_MAX 1: threads that are hardly ever busy at once need no memory of their own each.
-void natfleet_use_one_arena(void);
-
 /// malloc_trim(3): gives free memory back to the system.
 void natfleet_trim_memory(void);
 
