@@ -107,7 +107,7 @@ private struct SaveReader {
         }
     }
 
-    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN 1 …`, which only `renderRestore` writes.
+    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN POSITION …`, which only `renderRestore` writes.
     private func rule(_ line: String, in section: inout Section) throws(SaveTextError) {
         var text = line[...]
         var counters: OwnedState.Counters?
@@ -118,7 +118,8 @@ private struct SaveReader {
         }
         let isInsert = text.hasPrefix("-I ")
         let head = text.utf8.split(separator: UInt8(ascii: " "), maxSplits: isInsert ? 3 : 2).map { Substring($0) }
-        guard text.hasPrefix("-A ") || isInsert && head.count == 4 && head[2] == "1", head.count >= 2 else {
+        let place = isInsert && head.count == 4 ? Int(head[2]) : nil
+        guard text.hasPrefix("-A ") || (place ?? 0) > 0, head.count >= 2 else {
             throw fault("'\(line.prefix(60))' is not a rule")
         }
         guard section.table != nil else { return }
@@ -138,7 +139,7 @@ private struct SaveReader {
             OwnedState.Jump(
                 from: chain,
                 to: target,
-                position: isInsert ? 1 : section.counts[chain, default: 1],
+                position: place ?? section.counts[chain, default: 1],
                 line: isInsert ? "-A \(chain) \(head[3])" : String(text)
             )
         )
