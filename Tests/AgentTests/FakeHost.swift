@@ -29,10 +29,13 @@ struct FakeHost {
     }
 
     /// The agent as it starts: knows nothing but what is on disk.
-    func start(probe: (any DataPathProbe)? = nil, news: @escaping @Sendable () -> Int? = { nil }) -> Reconciler {
+    func start(
+        probe: (any DataPathProbe)? = nil, memoryKiB: Int? = nil, news: @escaping @Sendable () -> Int? = { nil }
+    ) -> Reconciler {
         var machinery = Machinery(kernel: kernel, flows: flows, files: files, probe: probe)
         machinery.told = told
         machinery.networkNews = news
+        machinery.memoryKiB = memoryKiB
         return Reconciler(
             machinery,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })

@@ -51,13 +51,10 @@ extension Reconciler {
             try files.write(.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8))
             try files.write(.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8))
             try files.save(applied, .applied)
-            try files.remove(.trial)
-            arrears.remove(.trial)
-            if refusal == nil {
-                try files.remove(.refusal)
-                arrears.remove(.refusal)
-            }
-            payArrears()
+            machinery.reach("forget")
+            arrears.insert(.trial)
+            if refusal == nil { arrears.insert(.refusal) }
+            try settleArrears()
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
@@ -65,9 +62,9 @@ extension Reconciler {
     }
 
     /// Puts on disk what became of a trial: an agent that starts anew must neither take back nor try again what is over.
-    /// - Parameter file: `trial` to remove it, `refusal` to write it.
-    func owe(_ file: StateFile) {
-        arrears.insert(file)
+    /// - Parameter owed: `trial` to remove it, `refusal` to write it, or to remove it where nothing is refused.
+    func owe(_ owed: StateFile...) {
+        arrears.formUnion(owed)
         payArrears()
     }
 
@@ -78,15 +75,25 @@ extension Reconciler {
             return
         }
         do throws(StateFileError) {
-            if arrears.contains(.trial) { try files.remove(.trial) }
-            arrears.remove(.trial)
-            if arrears.contains(.refusal), let refusal { try files.save(refusal, .refusal) }
-            (arrears, troubles[.arrears]) = ([], nil)
+            try settleArrears()
         } catch {
             let found = Condition(.notPersisted, "the state folder cannot be written: \(error.description)")
             if troubles[.arrears] != [found] { log.error("\(found.message)") }
             troubles[.arrears] = [found]
         }
+    }
+
+    /// The trial goes last: as long as it is there, the next agent comes to the same end.
+    private func settleArrears() throws(StateFileError) {
+        if arrears.contains(.refusal) {
+            if let refusal { try files.save(refusal, .refusal) } else { try files.remove(.refusal) }
+            arrears.remove(.refusal)
+        }
+        if arrears.contains(.trial) {
+            try files.remove(.trial)
+            arrears.remove(.trial)
+        }
+        troubles[.arrears] = nil
     }
 
     /// Sizes connection tracking; what it says is a condition, never a reason to stop.

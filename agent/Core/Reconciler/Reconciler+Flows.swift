@@ -17,8 +17,18 @@ extension Reconciler {
         after before: AppliedState?, running compiled: CompiledPolicy, on facts: HostFacts,
         regained: Set<String> = []
     ) throws(TrialFailure) {
-        let old = try before.map { before throws(TrialFailure) in try compiling(before.desired, before.facts) }
-        try end(from: old?.ruleset ?? Ruleset(), before?.desired.policy, to: compiled.ruleset, facts, regained)
+        try end(from: ranRules(of: before), before?.desired.policy, to: compiled.ruleset, facts, regained)
+    }
+
+    /// Where a newer agent reads the policy more strictly nobody knows what it had rules for: flows of its port forwards live on.
+    private func ranRules(of before: AppliedState?) -> Ruleset {
+        guard let before else { return Ruleset() }
+        do throws(TrialFailure) {
+            return try compiling(before.desired, before.facts).ruleset
+        } catch {
+            log.warning("flows of the policy before may live on", metadata: ["reason": "\(error)"])
+            return Ruleset()
+        }
     }
 
     /// After a trial that was taken back. What fails here has no way back left, and is said only.
