@@ -65,12 +65,15 @@ extension Reconciler {
         guard let attempt else { throw .missing }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
-        // The kernel walks all that it tracks while the rules are rehearsed.
+        // The kernel walks all that it tracks, and targets answer, while the rules are rehearsed.
         let flows = machinery.flows
-        async let seen = ClientsInUse(in: flows)
+        let (inUse, targets) = (clientsInUse(attempt), targetsBefore(attempt))
+        async let clients = inUse.looking(at: flows)
+        async let answers = ask(targets)
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
-            self.attempt?.clients = await seen.clients
+            self.attempt?.clients = await clients
+            self.attempt?.before = findings.updated(by: await answers)
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
         }
