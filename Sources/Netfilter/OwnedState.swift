@@ -89,6 +89,15 @@ package struct OwnedState: Hashable, Sendable {
 
     package var isEmpty: Bool { filter.isEmpty && nat.isEmpty }
 
+    /// Of a jump that is there twice the first one.
+    package var withoutRepeatedJumps: OwnedState {
+        var state = self
+        for table in Table.allCases {
+            state[table].jumps = state[table].jumps.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+        }
+        return state
+    }
+
     /// Jumps with other rules above them. No fault in itself: others may insert above ours at any time.
     package var displacedJumps: [Jump] { (filter.jumps + nat.jumps).filter { $0.position != 1 } }
 }

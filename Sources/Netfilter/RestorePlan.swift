@@ -6,6 +6,11 @@ package struct RestoreStep: Hashable, Sendable {
     package var table: Table
     /// From `*table` to `COMMIT`, with the final newline.
     package var text: String
+
+    fileprivate init(_ table: Table, _ lines: [String]) {
+        self.table = table
+        text = (["*\(table.rawValue)"] + lines + ["COMMIT", ""]).joined(separator: "\n")
+    }
 }
 
 /// Transactions of one table each, to run one after the other; each must have succeeded before the next one starts.
@@ -56,6 +61,18 @@ package func plan(from actual: OwnedState, to desired: OwnedState, jumpsFirst: B
     return RestorePlan(steps: steps.compactMap(\.self))
 }
 
+/// Puts jumps that stand first back to where they stood before, below others' rules, which must be those of then.
+package func planJumpsBack(from actual: OwnedState, to before: OwnedState) -> RestorePlan {
+    RestorePlan(
+        steps: Table.allCases.compactMap { table in
+            let moved = before[table].jumps.filter { jump in
+                jump.position > 1 && actual[table].jumps.contains { $0 == jump && $0.position == 1 }
+            }.sorted { $0.position < $1.position }
+            guard !moved.isEmpty else { return nil }
+            return RestoreStep(table, moved.map(\.deletion) + moved.map { $0.insertion(at: $0.position) })
+        })
+}
+
 private func step(
     _ table: Table, from old: OwnedState.Contents, to new: OwnedState.Contents, jumpsFirst: Bool = false
 ) -> RestoreStep? {
@@ -72,8 +89,8 @@ private func step(
         lines += carryingCounters(from: old.chains[name] ?? [], to: rules).map(\.restoreText)
     }
     lines += wrong.map(\.deletion)
-    lines += missing.map(\.insertion)
+    lines += missing.map { $0.insertion(at: 1) }
     lines += removed.map { "-F \($0)" } + removed.map { "-X \($0)" }
     guard !lines.isEmpty else { return nil }
-    return RestoreStep(table: table, text: (["*\(table.rawValue)"] + lines + ["COMMIT", ""]).joined(separator: "\n"))
+    return RestoreStep(table, lines)
 }

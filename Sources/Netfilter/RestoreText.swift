@@ -7,6 +7,8 @@ package enum JumpPlacement: Sendable {
     case last
     /// Before what is there: for a file that is loaded with `--noflush` beside foreign rules.
     case first
+    /// Where they stand: to be read again, not for a program, which counts the rules of its own chains.
+    case kept
 }
 
 /// Both tables as one input for `iptables-restore` or `ip6tables-restore`. Built-in chains are not declared, which
@@ -20,7 +22,8 @@ package func renderRestore(_ state: OwnedState, jumps placement: JumpPlacement =
         lines += contents.jumps.map { jump in
             switch placement {
             case .last: jump.line
-            case .first: jump.insertion
+            case .first: jump.insertion(at: 1)
+            case .kept: jump.insertion(at: jump.position)
             }
         }
         lines += chains.flatMap { $0.value.map(\.restoreText) }
@@ -42,7 +45,7 @@ extension OwnedState.Line {
 }
 
 extension OwnedState.Jump {
-    var insertion: String { "-I \(from) 1\(line.dropFirst("-A \(from)".count))" }
+    func insertion(at position: Int) -> String { "-I \(from) \(position)\(line.dropFirst("-A \(from)".count))" }
 
     var deletion: String { "-D\(line.dropFirst("-A".count))" }
 }

@@ -130,7 +130,7 @@ private struct SaveReader {
         }
     }
 
-    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN 1 …`, which only `renderRestore` writes.
+    /// `[packets:bytes] -A CHAIN …`, or `-I CHAIN POSITION …`, which only `renderRestore` writes.
     private func rule(_ line: Bytes, in section: inout Section) throws(SaveTextError) {
         var rule = line
         var counters: OwnedState.Counters?
@@ -142,8 +142,8 @@ private struct SaveReader {
         var rest = rule
         _ = rest.takeWord()
         let chain = rest.takeWord().text
-        let isFirst = isInsert && rest.takeWord().elementsEqual("1".utf8) && !rest.isEmpty
-        guard rule.starts(with: "-A ".utf8) || isFirst, !chain.isEmpty else {
+        let place = isInsert ? Int(rest.takeWord().text) ?? 0 : nil
+        guard rule.starts(with: "-A ".utf8) || (place ?? 0) > 0 && !rest.isEmpty, !chain.isEmpty else {
             throw fault("'\(line.excerpt)' is not a rule")
         }
         guard section.table != nil else { return }
@@ -163,7 +163,7 @@ private struct SaveReader {
             OwnedState.Jump(
                 from: chain,
                 to: target,
-                position: isInsert ? 1 : section.counts[chain, default: 1],
+                position: place ?? section.counts[chain, default: 1],
                 line: isInsert ? "-A \(chain) \(rest.text)" : text
             )
         )

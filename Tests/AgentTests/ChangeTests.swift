@@ -3,6 +3,8 @@
 
 import FleetAPI
 import NATPolicy
+import NetAddress
+import TestSupport
 import Testing
 
 @testable import AgentCore
@@ -91,7 +93,7 @@ struct ChangeTests {
             do {
                 _ = try await tried.run(target)
                 guard tried.host.faults.count >= number else { break }
-                let isNote = step == .turnOff && tried.host.faults.failed == .writeFile
+                let isNote = step == .turnOff && [.writeFile, .syncFolder].contains(tried.host.faults.failed)
                 #expect(isNote, "operation \(number) failed and nobody minded")
                 tried.host.faults.failOnce(at: nil)
                 _ = try await tried.run(target)
@@ -106,6 +108,111 @@ struct ChangeTests {
             #expect(tried.host.leaks.isEmpty, "operation \(number)")
         }
         #expect(number > 15, "only \(number) operations")
+    }
+
+    /// The way back to NAT while the families' programs fail, or end well and do nothing.
+    enum Trouble: CaseIterable {
+        case restoreFails
+        case restoreDoesNothing
+        case restoreOfIPv6DoesNothing
+        case saveFails
+    }
+
+    /// Taking back a change that turned NAT off: a family forwards again once its rules were read back, and not before.
+    @Test(arguments: Trouble.allCases)
+    func theWayBackForwardsNothingThatIsNotTranslated(_ trouble: Trouble) async throws {
+        _ = try await run(try FakeHost.desired())
+        let (state, found) = (host.state, try host.found)
+        var change = Change(kernel: host.kernel, files: host.files)
+        let off = try await change.prepare(Target())
+        _ = try await change.perform(off)
+        switch trouble {
+        case .restoreFails: host.faults.fail(.restore)
+        case .restoreDoesNothing: host.change { $0.idle = [.ipv4, .ipv6] }
+        case .restoreOfIPv6DoesNothing: host.change { $0.idle = [.ipv6] }
+        case .saveFails: host.faults.fail(.observe)
+        }
+        for _ in 0..<2 {
+            let leftovers = await change.goBack(to: off.before)
+            #expect(leftovers.contains { $0.hasPrefix("IPv6: ") }, "\(leftovers)")
+            #expect(host.isForwarding == [trouble == .restoreOfIPv6DoesNothing, false])
+        }
+        host.faults.fail()
+        host.change { $0.idle = [] }
+        #expect(await change.goBack(to: off.before) == [])
+        #expect(try host.state == state && host.found == found && host.leaks.isEmpty)
+    }
+
+    /// Somebody has a say on single interfaces, which the switch for all of them takes away.
+    @Test func forwardingOfSingleInterfacesComesBack() async throws {
+        host.change { machine in
+            for family in IPFamily.allCases {
+                for (name, value) in [("default", "0"), ("eth0", "0"), ("tun0", "1")] {
+                    machine.sysctls["net.\(family.rawValue).conf.\(name).forwarding"] = value
+                }
+            }
+        }
+        let before = host.state
+        var change = Change(kernel: host.kernel, files: host.files)
+        let on = try await change.prepare(Target(try compile(FakeHost.desired().policy, on: try FakeHost.facts())))
+        _ = try await change.perform(on)
+        #expect(host.sysctl("net.ipv6.conf.default.forwarding") == "1")
+        #expect(await change.goBack(to: on.before) == [])
+        #expect(try host.state == before && host.found.isEmpty)
+
+        // The same when natfleet goes for good, and when that is taken back.
+        _ = try await run(try FakeHost.desired())
+        for family in IPFamily.allCases {
+            host.change { $0.sysctls["net.\(family.rawValue).conf.eth0.forwarding"] = "0" }
+        }
+        let apart = host.state
+        let off = try await change.prepare(Target())
+        _ = try await change.perform(off)
+        #expect(try host.state == before && host.found.isEmpty)
+        #expect(await change.goBack(to: off.before) == [] && host.state == apart)
+        _ = try await run(FakeHost.nothing)
+        #expect(host.state == before)
+    }
+
+    private func put(_ rule: String, _ family: IPFamily = .ipv4) throws {
+        try host.change { try $0.tables[family]?.restore("*filter\n-I FORWARD 1 \(rule)\nCOMMIT\n") }
+    }
+
+    /// Also from disk, after a crash.
+    @Test func jumpsGoBackToWhereTheyStood() async throws {
+        _ = try await run(try FakeHost.desired())
+        for rule in ["-j LOG", "-p udp -j DROP"] { try put(rule) }
+        try put("-p tcp -j DROP", .ipv6)
+        let before = host.state
+        let meant = Target(try compile(FakeHost.desired(to: "10.0.1.81:80").policy, on: try FakeHost.facts()))
+        var change = Change(kernel: host.kernel, files: host.files)
+        let moving = try await change.prepare(meant, jumpsFirst: [.ipv4, .ipv6])
+        _ = try await change.perform(moving)
+        #expect(host.rules(.ipv4).contains("-A FORWARD -j NATFLEET-FWD\n-A FORWARD -p udp -j DROP"))
+        try host.files.save(moving.before, .trial)
+        let kept = try #require(try host.files.load(Snapshot.self, .trial))
+        #expect(await change.goBack(to: kept) == [])
+        #expect(host.state == before)
+
+        // A change that takes them away, and one while others change their rules.
+        let off = try await change.prepare(Target())
+        _ = try await change.perform(off)
+        #expect(await change.goBack(to: off.before) == [] && host.state == before)
+        _ = try await change.perform(try await change.prepare(meant, jumpsFirst: [.ipv4, .ipv6]))
+        try host.change { try $0.tables[.ipv6]?.restore("*filter\n-D FORWARD -p tcp -j DROP\nCOMMIT\n") }
+        #expect(await change.goBack(to: kept) == [])
+        #expect(host.rules(.ipv6).contains("-A FORWARD -j NATFLEET-FWD"))
+        #expect(before.contains(host.rules(.ipv4)))
+    }
+
+    /// Somebody's doing, which the next look would repair.
+    @Test func aRepeatedJumpDoesNotKeepFromGoingBack() async throws {
+        _ = try await run(try FakeHost.desired())
+        let before = host.state
+        try put("-j NATFLEET-FWD")
+        var change = Change(kernel: host.kernel, files: host.files)
+        let prepared = try await change.prepare(Target())
+        #expect(await change.goBack(to: prepared.before) == [] && host.state == before)
     }
 
     @Test func whatCannotBeTakenBackIsSaid() async throws {

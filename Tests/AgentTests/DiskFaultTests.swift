@@ -32,7 +32,7 @@ struct DiskFaultTests {
         #expect(host.state == asApplied && isThere(.trial) && !isThere(.refusal))
         let report = await agent.reconcile()
         #expect(report.status.conditions.map(\.code) == ["not-persisted", "trial-reverted"])
-        #expect(report.status.conditions.first?.message.hasSuffix("cannot remove trial.json") == true)
+        #expect(report.status.conditions.first?.message.hasSuffix("cannot write refusal.json") == true)
 
         // The next agent takes back what is taken back, and keeps NAT in repair without writing a line.
         let next = host.start()

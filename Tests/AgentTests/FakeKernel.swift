@@ -22,6 +22,8 @@ final class FakeKernel: Kernel {
         /// Everything that changed something, in order.
         var touched: [String] = []
         var bootID = "boot 1"
+        /// Families whose `iptables-restore` ends well and does nothing.
+        var idle: Set<IPFamily> = []
         /// Put before what `iptables-save` prints.
         var remark = ""
         /// How this version of `iptables-save` prints rules.
@@ -90,6 +92,7 @@ final class FakeKernel: Kernel {
             try check(.restore, "iptables-restore")
             do {
                 try machine.withLock { machine in
+                    guard !machine.idle.contains(family) else { return }
                     try machine.tables[family]?.restore("\(part)COMMIT\n")
                     machine.touch("\(family.label) \(part.dropFirst().prefix { $0 != "\n" })")
                 }
@@ -107,6 +110,15 @@ final class FakeKernel: Kernel {
         }
     }
 
+    func interfacesInKeys(_ family: IPFamily) -> [String] {
+        machine.withLock { machine in
+            machine.sysctls.keys.compactMap { key in
+                let parts = key.split(separator: ".").map(String.init)
+                return parts.count == 5 && parts[1] == family.rawValue && parts[3] != "all" ? parts[3] : nil
+            }
+        }
+    }
+
     func bootID() -> String { machine.withLock { $0.bootID } }
 
     func sysctl(_ key: String) throws(KernelError) -> String? {
@@ -117,8 +129,13 @@ final class FakeKernel: Kernel {
     func setSysctl(_ key: String, _ value: String) throws(KernelError) {
         try check(.setSysctl, key)
         machine.withLock { machine in
-            if key == "net.ipv4.ip_forward", machine.sysctls[key] != value {
-                // inet_forward_change
+            // inet_forward_change, addrconf_fixup_forwarding
+            for family in IPFamily.allCases where family.forwardingKey == key && machine.sysctls[key] != value {
+                for other in machine.sysctls.keys
+                where other.hasPrefix("net.\(family.rawValue).") && other.hasSuffix(".forwarding") {
+                    machine.sysctls[other] = value
+                }
+                guard family == .ipv4 else { continue }
                 machine.sysctls["net.ipv4.conf.all.accept_redirects"] = value == "0" ? "1" : "0"
             }
             machine.sysctls[key] = value

@@ -15,6 +15,8 @@ final class Faults: Sendable {
         case setSysctl
         case readFile
         case writeFile
+        /// The file is there, and the folder that names it is not on the disk yet.
+        case syncFolder
         /// The disk says that it took a file, and did not.
         case keepFile
         case sweep
@@ -61,6 +63,8 @@ final class Faults: Sendable {
 /// A state folder in memory.
 final class MemoryFiles: StateFiles {
     let contents = Mutex<[StateFile: [UInt8]]>([:])
+    /// What there was after each write and removal: all that a power cut could leave.
+    let history = Mutex<[[StateFile: [UInt8]]]>([])
     private let faults: Faults
 
     init(_ faults: Faults) { self.faults = faults }
@@ -73,11 +77,20 @@ final class MemoryFiles: StateFiles {
     func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) {
         if faults.hit(.writeFile) { throw StateFileError("cannot write \(name.rawValue)") }
         if faults.isBroken(.keepFile) { return }
-        contents.withLock { $0[name] = bytes }
+        put(name, bytes)
+        if faults.hit(.syncFolder) { throw StateFileError("cannot sync the folder of \(name.rawValue)") }
     }
 
     func remove(_ name: StateFile) throws(StateFileError) {
         if faults.hit(.writeFile) { throw StateFileError("cannot remove \(name.rawValue)") }
-        contents.withLock { $0[name] = nil }
+        put(name, nil)
+    }
+
+    private func put(_ name: StateFile, _ bytes: [UInt8]?) {
+        let all = contents.withLock { contents in
+            contents[name] = bytes
+            return contents
+        }
+        history.withLock { $0.append(all) }
     }
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-import AgentCore
 import FleetModel
 import NATPolicy
 import NetAddress
 import Testing
+
+@testable import AgentCore
 
 struct ProbeGateTests {
     typealias Fact = ProbeFinding.Fact
@@ -46,6 +47,20 @@ struct ProbeGateTests {
         let earlier = try before.map { [try Self.finding(answered: $0)] } ?? []
         let now = try Self.finding(answered: after, instance: instance)
         #expect((gate(before: earlier, after: [now]) == .passed) == passes)
+    }
+
+    /// What is known is what was asked last, and only of the target that was asked.
+    @Test
+    func whatIsAskedAnewReplacesWhatWasKnown() throws {
+        var other = try Self.finding(answered: .yes)
+        other.target = try ProbeTarget("tcp:203.0.113.8:443")
+        let known = try [Self.finding(), Self.finding(answered: .yes), other]
+        let fresh = try [Self.finding(Self.no), Self.finding(answered: Self.no)]
+        let before = known.updated(by: fresh)
+        #expect(before == [known[0], other, fresh[1]])
+        let after = try Self.finding(answered: Self.no, instance: Self.no)
+        #expect(gate(before: known, after: [after]) != .passed && gate(before: before, after: [after]) == .passed)
+        #expect(known.updated(by: []) == known)
     }
 
     @Test

@@ -65,58 +65,87 @@ struct ProbePlanTests {
             except: try except.map { try CIDR($0) })
     }
 
-    private struct Choice: Sendable {
-        var what: String
+    /// Neither `kept` nor `guesses`: not probed.
+    private struct Choice: Sendable, CustomTestStringConvertible {
+        var testDescription: String
         var vpc: [String]
         var sources: [String]
-        var taken: [String] = []
-        /// nil: not probed.
-        var client: String?
-        var isSuspicious = false
+        var taken: [String]
+        var kept: [String]
+        /// Compared where none is kept.
+        var guesses: [String]
+        var isSuspicious: Bool
+
+        init(
+            _ what: String, vpc: [String] = [], _ sources: [String], taken: [String] = [], kept: [String] = [],
+            guesses: [String] = [], isSuspicious: Bool = false
+        ) {
+            (testDescription, self.vpc, self.sources, self.taken) = (what, vpc, sources, taken)
+            (self.kept, self.guesses, self.isSuspicious) = (kept, guesses, isSuspicious)
+        }
     }
 
     private static let choices: [Choice] = [
-        Choice(what: "the VPC", vpc: ["10.0.0.0/16"], sources: ["vpc"], client: "10.0.0.3"),
-        Choice(what: "everybody, VPC known", vpc: ["10.0.0.0/16"], sources: ["any"], client: "10.0.0.3"),
-        Choice(what: "everybody, VPC unknown", vpc: [], sources: ["any"], client: "10.0.0.3"),
-        Choice(what: "part of the VPC", vpc: ["10.0.0.0/16"], sources: ["10.0.2.0/24"], client: "10.0.2.3"),
-        Choice(what: "more than the VPC", vpc: ["10.4.0.0/16"], sources: ["10.0.0.0/8"], client: "10.4.0.3"),
+        Choice("the VPC", vpc: ["10.0.0.0/16"], ["vpc"], kept: ["10.0.0.3"]),
+        Choice("everybody, VPC known", vpc: ["10.0.0.0/16"], ["any"], kept: ["10.0.0.3"]),
+        Choice("everybody, VPC unknown", ["any"], kept: ["10.0.0.3"]),
+        Choice("more than the VPC", vpc: ["10.4.0.0/16"], ["10.0.0.0/8"], kept: ["10.4.0.3", "10.0.0.3"]),
         Choice(
-            what: "the first is taken", vpc: ["10.0.0.0/16", "10.1.0.0/16"], sources: ["vpc"], taken: ["10.0.0.3"],
-            client: "10.1.0.3"),
-        Choice(what: "VPC unknown", vpc: [], sources: ["10.0.2.0/24"], client: "10.0.2.3"),
-        Choice(what: "all taken", vpc: [], sources: ["10.0.2.0/24"], taken: ["10.0.2.3"], client: nil),
-        Choice(what: "taken by a port forward", vpc: [], sources: ["10.0.80.0/24"], client: nil),
-        Choice(what: "no room", vpc: ["10.0.0.0/16"], sources: ["10.0.2.8/30", "10.0.2.7/32"], client: nil),
-        Choice(what: "just room", vpc: ["10.0.0.0/16"], sources: ["10.0.2.8/29"], client: "10.0.2.11"),
+            "the first is taken", vpc: ["10.0.0.0/16", "10.1.0.0/16"], ["vpc"], taken: ["10.0.0.3"], kept: ["10.1.0.3"]
+        ),
+        Choice("a peer beside the VPC", vpc: ["10.0.0.0/16"], ["10.9.0.0/16", "10.0.0.0/16"], kept: ["10.0.0.3"]),
+        Choice("the subnet on link, VPC unknown", ["10.0.0.0/24"], kept: ["10.0.0.3"]),
+        Choice("mistyped", vpc: ["10.0.0.0/16"], ["10.10.0.0/16"], kept: ["10.0.0.3"], isSuspicious: true),
+        Choice("IPv6", vpc: ["2001:db8:0:100::/56"], ["vpc"], kept: ["2001:db8:0:100::3"]),
+        // A subnet, several, or a part of one: nobody here knows.
         Choice(
-            what: "a peer beside the VPC", vpc: ["10.0.0.0/16"], sources: ["10.9.0.0/16", "10.0.0.0/16"],
-            client: "10.0.0.3"),
+            "part of the VPC", vpc: ["10.0.0.0/16"], ["10.0.2.0/24"], guesses: ["10.0.2.255", "10.0.2.0", "10.0.2.3"]),
         Choice(
-            what: "mistyped", vpc: ["10.0.0.0/16"], sources: ["10.10.0.0/16"], client: "10.0.0.3", isSuspicious: true),
-        Choice(what: "mistyped, VPC unknown", vpc: [], sources: ["10.10.0.0/16"], client: "10.10.0.3"),
-        Choice(what: "IPv6", vpc: ["2001:db8:0:100::/56"], sources: ["vpc"], client: "2001:db8:0:100::3"),
+            "not where a subnet has to begin", vpc: ["10.0.0.0/16"], ["10.0.5.64/26"],
+            guesses: ["10.0.5.127", "10.0.5.64", "10.0.5.67"]),
         Choice(
-            what: "one subnet of IPv6", vpc: ["2001:db8:0:100::/56"], sources: ["2001:db8:0:101::/64"],
-            client: "2001:db8:0:101::3"),
+            "EC2's smallest subnet", vpc: ["10.0.0.0/16"], ["10.0.2.16/28"],
+            guesses: ["10.0.2.31", "10.0.2.16", "10.0.2.19"]),
+        Choice("smaller than any subnet", vpc: ["10.0.0.0/16"], ["10.0.2.8/29", "10.0.2.7/32"]),
+        Choice("VPC unknown", ["10.0.2.0/24"], guesses: ["10.0.2.255", "10.0.2.0"]),
+        Choice("mistyped, VPC unknown", ["10.10.0.0/16"], guesses: ["10.10.255.255", "10.10.0.0"]),
+        Choice(
+            "somebody else's network", vpc: ["10.0.0.0/16"], ["10.0.0.0/16", "192.168.10.0/24"], kept: ["10.0.0.3"]),
+        Choice("taken by a port forward", ["10.0.80.0/24"], guesses: ["10.0.80.0"]),
+        Choice("all taken", ["10.0.2.0/24"], taken: ["10.0.2.0", "10.0.2.255"]),
+        Choice("containers of this host", vpc: ["10.0.0.0/16"], ["172.17.0.0/16"]),
+        Choice("containers of this host, VPC unknown", ["172.17.0.0/16"]),
+        Choice(
+            "one subnet of IPv6", vpc: ["2001:db8:0:100::/56"], ["2001:db8:0:101::/64"],
+            guesses: ["2001:db8:0:101:ffff:ffff:ffff:ffff", "2001:db8:0:101::", "2001:db8:0:101::3"]),
+        Choice("smaller than any subnet of IPv6", ["2001:db8:0:101::/80"]),
     ]
 
     @Test(arguments: choices)
-    private func clientHasAnAddressThatIsNobodys(_ choice: Choice) throws {
-        let family: IPFamily =
-            choice.sources == ["vpc"] && choice.vpc[0].contains(":") || choice.sources[0].contains(":") ? .ipv6 : .ipv4
+    private func clientsHaveAddressesThatAreNobodys(_ choice: Choice) throws {
+        let family: IPFamily = (choice.vpc + choice.sources).contains { $0.contains(":") } ? .ipv6 : .ipv4
+        var facts = try Self.facts(vpc: choice.vpc, taken: choice.taken)
+        let bridge = HostFacts.Address(try IPAddress("172.17.0.1"), prefixLength: 16)
+        facts.interfaces.append(.init(name: "docker0", addresses: [bridge]))
+        facts.routes.append(.init(destination: try CIDR("172.17.0.0/16"), interface: "docker0"))
+        let isOpen = choice.sources == ["vpc"] || choice.sources == ["any"]
         let plan = try Self.plan(
-            [
-                Self.egress(
-                    choice.sources, families: choice.sources == ["vpc"] || choice.sources == ["any"] ? [family] : nil)
-            ],
-            on: Self.facts(vpc: choice.vpc, taken: choice.taken), forward: "10.0.80.3")
-        #expect(
-            plan.entries.filter { $0.family == family }.map(\.client.description) == [choice.client].compactMap(\.self))
+            [Self.egress(choice.sources, families: isOpen ? [family] : nil)], on: facts, forward: "10.0.80.255")
+        let clients = plan.entries.filter { $0.family == family }.flatMap(\.clients)
+        let kept = clients.filter(\.isKept).map(\.address.description)
+        let guesses = clients.filter { !$0.isKept }.map(\.address.description)
+        #expect(kept == choice.kept && (!kept.isEmpty || guesses == choice.guesses), "\(clients)")
         #expect((plan.entries.first?.suspicion != nil) == choice.isSuspicious)
-        guard choice.client == nil else { return }
+        guard clients.isEmpty else { return }
         #expect(plan.settled.map(\.forwarded).contains { if case .unasked = $0 { true } else { false } })
         #expect(conditions(of: plan.settled) == [])
+    }
+
+    @Test
+    func aListOfManySubnetsIsNotAllTried() throws {
+        let sources = (0..<200).map { "10.0.\($0).0/24" }
+        let plan = try Self.plan([Self.egress(sources)], on: Self.facts(vpc: ["10.8.0.0/16"]))
+        #expect(plan.entries.map(\.clients.count) == [8])
     }
 
     @Test
@@ -147,6 +176,21 @@ struct ProbePlanTests {
         #expect(wrong.entries.first?.suspicion == "the way to 192.0.2.1 is by eth0, and the entry translates on eth1")
     }
 
+    /// Each target is asked for by the entries that are on the way there, and by all where none is.
+    @Test
+    func targetsAreAskedByTheEntryThatIsOnTheirWay() throws {
+        let facts = try Self.facts(vpc: ["10.0.0.0/16"], inside: true)
+        let entries = try [
+            Self.egress(["10.0.0.0/16"]),
+            Masquerade(name: "partner", interface: .named("eth1"), sources: .networks([CIDR("10.0.0.0/16")])),
+        ]
+        let targets = ["tcp:198.51.100.7:443", "tcp:172.20.0.7:443"]
+        let plan = try Self.plan(entries, on: facts, targets: targets)
+        #expect(plan.entries.map { $0.targets.map(\.description) } == targets.map { [$0] })
+        let lost = try Self.plan([entries[0]], on: facts, targets: targets)
+        #expect(lost.entries.map { $0.targets.map(\.description) } == [targets])
+    }
+
     @Test
     func targetsBelongToTheirFamilyAndExceptedOnesAreNotAsked() throws {
         let plan = try Self.plan(
@@ -169,34 +213,6 @@ struct ProbePlanTests {
         let plan = try Self.plan(
             [Self.egress(sources, families: [.ipv4])], on: Self.facts(vpc: ["10.0.0.0/16"]), clients: clients)
         #expect((gate(before: [], after: plan.settled) != .passed) == isFault)
-    }
-
-    @Test
-    func clientsInUseAreThoseThatWereAnsweredAndNotTheProbes() throws {
-        func flow(
-            _ source: String, to destination: String = "203.0.113.7", _ port: UInt16 = 443, protocolNumber: UInt8 = 6,
-            as seen: String = "10.0.0.11", status: FlowStatus = .seenReply
-        ) throws -> TrackedFlow {
-            let ends = (try IPAddress(source), try IPAddress(destination))
-            return TrackedFlow(
-                original: FlowTuple(
-                    source: ends.0, destination: ends.1, protocolNumber: protocolNumber,
-                    detail: .ports(source: 4000, destination: port)),
-                reply: FlowTuple(
-                    source: ends.1, destination: try IPAddress(seen), protocolNumber: protocolNumber,
-                    detail: .ports(source: port, destination: 4000)),
-                status: status)
-        }
-        var seen = ClientsInUse()
-        for flow in try [
-            flow("10.0.1.10"), flow("10.0.1.11", 53, protocolNumber: 17),
-            // Nobody answered, or nobody translated.
-            flow("10.0.1.12", status: []), flow("10.0.1.13", as: "10.0.1.13"),
-            // The probe's connection to a target, before and after its datagram.
-            flow("10.0.0.3"), flow("10.0.0.3", to: "192.0.2.1", 9, protocolNumber: 17, status: []),
-            flow("10.0.0.3", to: "203.0.113.8"),
-        ] { seen.see(flow) }
-        #expect(seen.clients.sorted().map(\.description) == ["10.0.1.10", "10.0.1.11"])
     }
 
     @Test

@@ -23,39 +23,38 @@ struct ChurnSerialTests {
             let controller = try await lab.startController()
             var agents: [Daemon] = []
             for place in Self.places { agents.append(try await lab.startAgent(place.instance)) }
-            try await lab.apply(Churn.base)
+            let token = try await lab.joinToken("--instance", "nat-c")
+            try await lab.writeConfiguration("nat-c", token: token)
+            agents.append(try lab.runAgent("nat-c"))
+            try await lab.apply(Churn.base + Churn.flip(0))
             for place in Self.places {
                 try await lab.apply(Policies.portMapping(place.instance, subnet: place.subnet))
             }
-            try await lab.converged("nat-a", "nat-b")
+            try await lab.converged("nat-a", "nat-b", "nat-c")
             let kept = try Self.places.flatMap { try lab.connections(through: $0) }
-            let openers = try Self.places.flatMap { try lab.openers(through: $0) }
-            for connection in kept {
-                try await eventually(within: 15, "\(connection.name) is open: \(connection.daemon.output)") {
-                    connection.beats > 0
-                }
-            }
+            let openers = try await lab.openers()
+            try await kept.expectOpen()
 
+            let start = ContinuousClock.now
             for number in 1...Self.changes {
                 try await lab.apply(Churn.change(number))
-                try await lab.running("nat-a", "nat-b")
+                try await lab.running("nat-a", "nat-b", "nat-c")
                 for connection in kept where !connection.daemon.isRunning {
                     Issue.record("change \(number): \(connection.name) broke: \(connection.daemon.output.suffix(300))")
                     return
                 }
             }
 
+            #expect(try await lab.leaks("nat-c") == "ipv4=0 ipv6=0")
             for place in Self.places {
                 #expect(try await lab.leaks(place.instance) == "ipv4=0 ipv6=0", "\(place.instance)")
                 try await lab.expectOnly(place.backEnd, on: place.instance)
             }
-            for connection in kept {
-                let beats = connection.beats
-                try await eventually(within: 15, "\(connection.name) goes on") { connection.beats > beats }
-            }
+            try await kept.expectOpen()
             for opener in openers {
                 await opener.end()
-                #expect((Int(opener.output.split(separator: "\n").last ?? "") ?? 0) > Self.changes, "\(opener.output)")
+                let count = Int(opener.output.split(separator: "\n").last ?? "") ?? 0
+                #expect(Double(count) > 100 * start.duration(to: .now).seconds, "\(opener.output)")
             }
             for agent in agents { await agent.end() }
             try await expectCountersMove(lab)
@@ -86,20 +85,14 @@ private struct Place: Sendable {
     var number: Int
 }
 
-/// A connection that stays open, and says so with a line a tenth of a second.
-private struct KeptConnection {
-    var name: String
-    var daemon: Daemon
-
-    var beats: Int { daemon.output.count { $0 == "\n" } }
-}
-
 /// What changes a hundred times: everything but the entries of the connections that are watched.
 private enum Churn {
-    /// Subnets a and b keep their masquerade; x comes and goes.
+    /// Subnet a and a client of b keep their masquerade; that of subnet x, and of another client of b, comes and goes.
     private static let constant = """
-            - {name: egress, sources: [10.0.1.0/24, 10.0.2.0/24, "2001:db8:0:101::/64", "2001:db8:0:102::/64"]}
+            - {name: egress, sources: [10.0.1.0/24, 10.0.2.10, "2001:db8:0:101::/64", "2001:db8:0:102::10"]}
         """
+    private static let four = "10.0.4.0/24, 10.0.2.12"
+    private static let six = #""2001:db8:0:104::/64", "2001:db8:0:102::12""#
 
     static let base = document("")
 
@@ -108,16 +101,35 @@ private enum Churn {
         let more =
             switch shape {
             case 0: ""
-            case 1: "    - {name: x, sources: [10.0.4.0/24, \"2001:db8:0:104::/64\"]}\n"
-            case 2: "    - {name: x, sources: [10.0.4.0/24, \"2001:db8:0:104::/64\"], randomFully: false}\n"
-            case 3: "    - {name: x, sources: [10.0.4.0/24], families: [ipv4], except: [192.0.2.0/24]}\n"
-            default: "    - {name: x, sources: [\"2001:db8:0:104::/64\"], families: [ipv6]}\n"
+            case 1: "    - {name: x, sources: [\(four), \(six)]}\n"
+            case 2: "    - {name: x, sources: [\(four), \(six)], randomFully: false}\n"
+            case 3: "    - {name: x, sources: [\(four)], families: [ipv4], except: [192.0.2.0/24]}\n"
+            default: "    - {name: x, sources: [\(six)], families: [ipv6]}\n"
             }
         let count = [0, 1, 30, 2, 20][shape]
         let forwards = (0..<count).map { index in
             "    - {name: p\(index), protocol: tcp, port: \(9100 + index), to: \"10.0.1.80:\(9000 + number % 20)\"}\n"
         }
-        return document(more + (count == 0 ? "" : "  dnat:\n" + forwards.joined()), priority: 50 + number % 100)
+        let churn = document(more + (count == 0 ? "" : "  dnat:\n" + forwards.joined()), priority: 50 + number % 100)
+        return number % 5 == 0 ? churn + flip(number / 5) : churn
+    }
+
+    /// Another instance's, which switches a family off and on, one after the other.
+    static func flip(_ number: Int) -> String {
+        let isOn = [(true, true), (true, false), (true, true), (false, true)][number % 4]
+        let families = (isOn.0 ? ["10.0.3.0/24"] : []) + (isOn.1 ? [#""2001:db8:0:103::/64""#] : [])
+        return """
+            apiVersion: natfleet/v1
+            kind: NATPolicy
+            metadata: {name: flip}
+            spec:
+              selector: {instances: [nat-c]}
+              forwarding: {ipv4: \(isOn.0), ipv6: \(isOn.1)}
+              masquerade:
+                - {name: egress, sources: [\(families.joined(separator: ", "))]}
+            ---
+
+            """
     }
 
     private static func document(_ more: String, priority: Int = 100) -> String {
@@ -139,42 +151,31 @@ private enum Churn {
 }
 
 extension FleetLab {
-    /// Echoes of a TCP connection (`tcp`), or datagrams of one socket that the other end must go on seeing from one
-    /// port (`udp`). Ends at the first that fails.
-    private static let keep = """
-        exec 3<>"/dev/$1/$2/$3" || exit 1
-        misses=0
-        while :; do
-            echo beat >&3
-            # dd takes what one read gives, which for UDP is the whole datagram.
-            answer=$(timeout 5 dd bs=65536 count=1 status=none <&3)
-            if [[ $answer ]]; then
-                misses=0
-                if [[ $1 == udp ]]; then
-                    seen=${answer#*saw }
-                    [[ ${first:=$seen} == "$seen" ]] || { echo "was $first, is $seen"; exit 1; }
-                fi
-            elif [[ $1 == tcp ]] || ((++misses > 3)); then
-                exit 1
-            fi
-            echo beat
-            sleep 0.1
-        done
-        """
-
-    /// New flows all the time, to ports where nobody listens but the leak counter would see them. Prints their number.
+    /// New flows all the time, to ports where nobody listens but the leak counter would see them: TCP as fast as it goes, and
+    /// 200 datagrams of new sockets a second and family, since what lasts for a millisecond is met by chance only. Prints
+    /// how many datagrams there were.
     private static let open = """
         count=0
         trap 'echo $count; exit' TERM
         while :; do
-            for address in 198.51.100.7 2001:db8:ffff::7; do
-                { echo >/dev/udp/$address/9; } 2>/dev/null
+            for address in "$@"; do
                 timeout 1 bash -c ": >/dev/tcp/$address/9" 2>/dev/null &
             done
-            ((count += 4))
-            wait
-            sleep 0.03
+            for _ in {1..10}; do
+                for _ in {1..5}; do
+                    for address in "$@"; do { echo >/dev/udp/$address/9; } 2>/dev/null; ((++count)); done
+                done
+                sleep 0.02
+            done
         done
+        """
+
+    /// A second address of a client, for flows to places of their own.
+    private static let another = """
+        ip address add 10.0.2.12/24 dev eth0
+        ip route add 198.51.100.8 via 10.0.2.1 src 10.0.2.12
+        ip address add 2001:db8:0:102::12/64 dev eth0 nodad
+        ip -6 route add 2001:db8:ffff::8 via fe80::1 dev eth0 src 2001:db8:0:102::12
         """
 
     fileprivate func connections(through place: Place) throws -> [KeptConnection] {
@@ -182,15 +183,16 @@ extension FleetLab {
         let own = ["203.0.113.\(place.number)", "2001:db8:0:100::\(place.number)"]
         return try outside.flatMap { [(place.clients[0], "tcp", $0, 80), (place.clients[0], "udp", $0, 53)] }
             .appending(own.map { ("outsider", "tcp", $0, 8001) })
-            .map { host, kind, address, port in
-                KeptConnection(
-                    name: "\(host) \(kind) \(address) \(port)",
-                    daemon: try daemon(host, ["bash", "-c", Self.keep, "keep", kind, address, "\(port)"]))
-            }
+            .map { try KeptConnection(self, $0, $1, $2, $3) }
     }
 
-    fileprivate func openers(through place: Place) throws -> [Daemon] {
-        try place.clients.map { try daemon($0, ["bash", "-c", Self.open]) }
+    /// Sources that masquerades come to and go from, and one of each instance that they always cover.
+    fileprivate func openers() async throws -> [Daemon] {
+        try await shell("client-b", Self.another)
+        let (usual, apart) = (["198.51.100.7", "2001:db8:ffff::7"], ["198.51.100.8", "2001:db8:ffff::8"])
+        return try [
+            ("client-a", usual), ("client-x", usual), ("client-b", usual), ("client-b", apart), ("client-c", usual),
+        ].map { try daemon($0, ["bash", "-c", Self.open, "open"] + $1) }
     }
 
     /// Waits until instances run what they should. Whatever shows beside it is another test's.
@@ -205,4 +207,8 @@ extension FleetLab {
 
 extension Array {
     fileprivate func appending(_ more: [Element]) -> [Element] { self + more }
+}
+
+extension Duration {
+    fileprivate var seconds: Double { Double(components.seconds) }
 }

@@ -39,6 +39,8 @@ final class Daemon: Sendable {
 
     var isRunning: Bool { process.withLock { $0.isRunning } }
 
+    func write(_ text: String) { input.fileHandleForWriting.write(Data(text.utf8)) }
+
     func endInput() async {
         try? input.fileHandleForWriting.close()
         await waitForEnd()

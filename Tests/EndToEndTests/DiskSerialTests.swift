@@ -18,6 +18,16 @@ struct DiskSerialTests {
         var room = 0
         /// The change runs and is confirmed; else the machine is as it was.
         var runs = false
+        /// Rules for IPv6 fill more than a page.
+        var isWide = false
+        /// Somebody's rule makes the trial fail.
+        var isBad = false
+        /// Nil for what follows from the rest.
+        var otherCode: String?
+
+        var code: String { otherCode ?? (runs || isBad ? "not-persisted" : "apply-failed") }
+        var result: Outcome.Result { runs ? .applied : isBad ? .reverted : .failed }
+        var phase: InstanceStatus.Phase { runs ? .applied : isBad ? .reverted : .failed }
     }
 
     private static let writes: [DiskFault: [Write]] = [
@@ -27,6 +37,9 @@ struct DiskSerialTests {
             Write(step: "persist", file: "rules.v4", runs: true),
             // Rules for IPv6 are new and take the page that is left.
             Write(step: "persist", file: "applied.json", room: 1, runs: true),
+            Write(step: "persist", file: "rules.v6", room: 1, runs: true, isWide: true),
+            Write(step: "prove", file: "conntrack.json", runs: true, otherCode: "conntrack-not-sized"),
+            Write(step: "revert", file: "refusal.json", isBad: true),
         ],
         .readOnly: [
             Write(step: "arm", file: "trial.json"),
@@ -81,6 +94,8 @@ struct DiskSerialTests {
         }
     }
 
+    private static let foreign = "FORWARD -m comment --comment foreign -j DROP"
+
     private func fail(_ writes: [Write], on disk: Disk) async throws {
         let (lab, host) = (disk.lab, disk.host)
         var agent = try await disk.startAgent()
@@ -91,9 +106,11 @@ struct DiskSerialTests {
         for write in writes {
             let what = "\(disk.fault) at \(write.file)"
             try await agent.hold(at: write.step) {
-                try await lab.apply(disk.policy(whole: true))
+                if write.isBad { try await lab.shell(host, "iptables -t mangle -A \(Self.foreign)") }
+                try await lab.apply(disk.policy(whole: true, isWide: write.isWide))
             } meanwhile: {
                 try await disk.breakDown(room: write.room)
+                if write.isBad { try await lab.shell(host, "iptables -t mangle -D \(Self.foreign)") }
             }
             try await expectCondition(disk, agent, write, what)
             try await disk.expectWholeFiles(what)
@@ -106,9 +123,13 @@ struct DiskSerialTests {
             if write.runs, disk.fault == .readOnly {
                 try await expectSameAfterRestart(disk, &agent, base)
             } else {
+                let kept = write.isBad ? "refusal.json\n" : ""
+                if write.isBad { #expect(try await disk.journals() == "trial.json\n", "\(what)") }
                 try await disk.mend()
-                try await lab.converged(host)
-                #expect(try await disk.journals() == "", "\(what)")
+                if !write.isBad { try await lab.converged(host) }
+                try await eventually(within: 20, "\(what) is on disk: \(agent.daemon.output)") {
+                    try await disk.journals() == kept
+                }
                 try await lab.apply(disk.policy(whole: false))
                 try await lab.converged(host)
                 expectSame(base, try await lab.machine(host), what)
@@ -122,8 +143,7 @@ struct DiskSerialTests {
     private func expectCondition(
         _ disk: Disk, _ agent: HeldAgent, _ write: Write, _ what: String
     ) async throws {
-        let code = write.runs ? "not-persisted" : "apply-failed"
-        let result: Outcome.Result = write.runs ? .applied : .failed
+        let (code, result) = (write.code, write.result)
         var last: Instance?
         try await eventually(within: 20, "\(what) shows \(code): \(String(describing: last?.status))") {
             last = try await disk.lab.instance(disk.host)
@@ -131,13 +151,13 @@ struct DiskSerialTests {
                 && last?.lastOutcome?.hash == last?.desiredHash && last?.lastOutcome?.result == result
         }
         let instance = try #require(last)
-        #expect(instance.health == .degraded && instance.status?.phase == (write.runs ? .applied : .failed))
+        #expect(instance.health == .degraded && instance.status?.phase == write.phase)
         // By now the agent may have tried again, and failed at an earlier file.
         let text = try Regex("cannot (write|remove) \(Disk.folder)/[a-z0-9.]+: \(disk.fault.rawValue)")
         let first = "cannot write \(Disk.folder)/\(write.file).new: \(disk.fault.rawValue)"
         let message = instance.status?.conditions.first { $0.code == code }?.message ?? ""
         #expect(message.contains(text), "\(what): \(message)")
-        #expect(agent.daemon.output.contains(first), "\(what): \(agent.daemon.output)")
+        #expect((agent.daemon.output + message).contains(first), "\(what): \(message), \(agent.daemon.output)")
         let described = try await disk.lab.natfleet("describe", "instance", disk.host).output
         #expect(described.contains(text) && described.contains("fix: "), "\(described)")
         let row = try await disk.lab.natfleet("get", "instances").output.split(separator: "\n")
@@ -198,9 +218,10 @@ private struct Disk: Sendable {
     func runAgent() throws -> HeldAgent { try HeldAgent(host, lab) }
 
     /// IPv4 only, or both families, whose sysctls have to be remembered first.
-    func policy(whole: Bool) -> String {
+    func policy(whole: Bool, isWide: Bool = false) -> String {
         let families = whole ? "[ipv4, ipv6]" : "[ipv4]"
-        let sources = whole ? #"[10.0.0.0/16, "2001:db8:0:100::/56"]"# : "[10.0.0.0/16]"
+        let more = isWide ? (0..<64).map { ", \"2001:db8:7:\($0)::/64\"" }.joined() : ""
+        let sources = whole ? "[10.0.0.0/16, \"2001:db8:0:100::/56\"\(more)]" : "[10.0.0.0/16]"
         return Policies.egress(entry: "families: \(families), sources: \(sources)", selector: "{instances: [\(host)]}")
             .replacing("name: egress}\nspec", with: "name: egress-\(host)}\nspec")
             .replacing("ipv6: true", with: "ipv6: \(whole)")

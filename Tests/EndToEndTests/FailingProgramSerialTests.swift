@@ -79,6 +79,56 @@ struct FailingProgramSerialTests {
         #expect(described.contains("not taken back yet") == fault.keepsFromTakingBack, "\(what): \(described)")
     }
 
+    /// Taking back a change that turned IPv6 off, with a program that says it did and did not: nothing is forwarded that is not
+    /// translated, and the instance says so.
+    @Test(arguments: BackEnd.allCases)
+    func theWayBackForwardsOnlyWhatIsTranslated(backEnd: BackEnd) async throws {
+        try await FleetLab.run { lab in
+            let host = "nat-a"
+            try await lab.use(backEnd, on: host)
+            let controller = try await lab.startController()
+            try await lab.writeConfiguration(
+                host, token: try await lab.joinToken("--instance", host, "--label", "vpc=demo"))
+            let agent = try HeldAgent(host, lab)
+            try await lab.apply(Policies.egress)
+            try await lab.converged(host)
+            try await lab.shell(host, "echo 0 >/proc/sys/net/ipv6/conf/lo/forwarding")
+            let before = try await lab.state(host, backEnd)
+            let traffic = try lab.daemon(
+                "client-a", ["bash", "-c", "while sleep 0.01; do echo >/dev/udp/2001:db8:ffff::7/9; done 2>/dev/null"])
+
+            // No IPv4 client gets out, so the trial of a policy without IPv6 fails.
+            try await agent.hold(at: "revert") {
+                try await lab.shell(host, "iptables -t mangle -A FORWARD -m comment --comment foreign -j DROP")
+                try await lab.apply(
+                    Policies.egress(entry: "sources: [10.0.0.0/16]").replacing("ipv6: true", with: "ipv6: false"))
+            } meanwhile: {
+                #expect(try await lab.shell(host, "cat /proc/sys/net/ipv6/conf/all/forwarding") == "0\n")
+                try await lab.standIn(
+                    on: host, backEnd, ProgramFault(place: .loading, way: .doesNothing), newRule: "none")
+                try await lab.shell(host, "iptables -t mangle -D FORWARD 1")
+            }
+            var shown: [Condition] = []
+            try await eventually(within: 20, "it shows: \(shown)") {
+                shown = try await lab.instance(host)?.status?.conditions ?? []
+                return shown.contains { $0.message.contains("not taken back yet: IPv6: ip6tables-restore ended well") }
+            }
+            try await Task.sleep(for: .seconds(2))
+            #expect(try await lab.shell(host, "cat /proc/sys/net/ipv6/conf/all/forwarding") == "0\n")
+            #expect(try await lab.instance(host)?.lastOutcome?.result != .reverted)
+
+            try await lab.mend(on: host, backEnd)
+            try await eventually(within: 20, "it is taken back: \(agent.daemon.output)") {
+                try await lab.instance(host)?.lastOutcome?.result == .reverted
+            }
+            expectSame(before, try await lab.state(host, backEnd))
+            #expect(try await lab.ask("client-a", "tcp", "2001:db8:ffff::7", 80).hasPrefix("internet saw "))
+            #expect(try await lab.leaks(host) == "ipv4=0 ipv6=0")
+            await traffic.end()
+            #expect(controller.isRunning)
+        }
+    }
+
     private func fourOnly(_ state: String) -> String {
         state.components(separatedBy: "ip6tables")[0]
     }
@@ -159,7 +209,7 @@ extension FleetLab {
         try await shell(
             host,
             """
-            sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding
+            sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.lo.forwarding
             for p in iptables ip6tables; do
                 echo $p
                 $p-\(backEnd.rawValue)-save | grep NATFLEET | sed 's/\\[[0-9:]*\\]//'

@@ -72,11 +72,16 @@ struct ApplyLine {
 extension Daemon {
     /// SIGKILL to the program itself rather than to what runs it in the lab, then waits for the end of both.
     func killProgram() async {
+        kill(program, SIGKILL)
+        while isRunning { try? await Task.sleep(for: .milliseconds(5)) }
+    }
+
+    /// The program itself, below what runs it in the lab.
+    var program: Int32 {
         var pid = pid
         while let child = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
             .split(separator: " ").first.flatMap({ Int32($0) })
         { pid = child }
-        kill(pid, SIGKILL)
-        while isRunning { try? await Task.sleep(for: .milliseconds(5)) }
+        return pid
     }
 }

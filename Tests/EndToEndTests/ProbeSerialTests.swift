@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import AgentCore
+import Foundation
 import NATPolicy
 import NetAddress
 import TestSupport
@@ -130,6 +131,71 @@ struct ProbeSerialTests {
         }
     }
 
+    /// MASQUERADE takes a temporary address where those are preferred, and the facts name none of them.
+    @Test
+    func temporaryAddressIsOneOfTheInterface() async throws {
+        try await FleetLab.run { lab in
+            let settings = """
+                echo 2 >/proc/sys/net/ipv6/conf/eth0/use_tempaddr
+                ip address add 2001:db8:0:100:1::11/64 dev eth0 mngtmpaddr nodad
+                until ip -6 address show dev eth0 temporary -tentative | grep -q inet6; do sleep 0.1; done
+                """
+            try await lab.shell("nat-a", settings)
+            let run = ProbeRun(lab: lab, host: "nat-a", policy: try ProbeRun.policy())
+            let dump = "conntrack -L -f ipv6 -p udp --orig-port-dst 9 >/run/flows 2>/dev/null"
+            let findings = try #require(try await run.findings(["apply", "probe", "sh \(dump)"]).first)
+            #expect(findings.faults == [], "\(findings)")
+            let seen = try await lab.shell(
+                "nat-a",
+                """
+                address=$(sed 's/.*dst=\\([^ ]*\\) sport.*/\\1/' /run/flows)
+                ip -6 address show dev eth0 temporary | grep -c "inet6 $address/"
+                """)
+            #expect(seen == "1\n", "the kernel took a temporary one")
+        }
+    }
+
+    /// Of a source of which nobody knows whether it is a subnet or a part of one.
+    @Test
+    func addressThatSomebodyHasIsGivenUpAndItsOwnerGoesOn() async throws {
+        try await FleetLab.run { lab in
+            let own = SourceChoice.networks([try CIDR("10.0.1.64/26")])
+            let run = ProbeRun(lab: lab, host: "nat-a", policy: try ProbeRun.policy(sources: own))
+            let program = try lab.daemon("nat-a", ["bash", "-ec", "exec \(try run.command())"])
+            // Strict reverse paths: who has a route elsewhere is not even heard.
+            try await lab.shell("nat-a", "echo 1 >/proc/sys/net/ipv4/conf/eth0/rp_filter")
+            func answers(_ count: Int) async throws -> [ProbeFinding] {
+                var lines: [Substring] = []
+                try await eventually(within: 10, "\(count) findings: \(program.output)") {
+                    lines = program.output.split(separator: "\n").filter { $0.hasPrefix("[") }
+                    return lines.count == count
+                }
+                return try JSONDecoder().decode([ProbeFinding].self, from: Data(try #require(lines.last).utf8))
+            }
+            func asked() async throws -> String {
+                try await lab.shell(
+                    "nat-a", "conntrack -L -p udp --orig-port-dst 9 2>/dev/null | grep -o 'src=10.0.1[^ ]*' | sort -u")
+            }
+            program.write("apply\nprobe\n")
+            #expect(try await answers(1).faults == [])
+            #expect(try await asked() == "src=10.0.1.127\n")
+            #expect(try await lab.shell("nat-a", "ip route").contains("natfleet-probe") == false)
+
+            // Somebody turns up with it, and never loses a packet to the probe for long.
+            try await lab.shell(
+                "client-a",
+                "ip address add 10.0.1.127/24 dev eth0; ip route add 198.51.100.7 via 10.0.1.1 src 10.0.1.127")
+            let owner = try KeptConnection(lab, "client-a", "tcp", "198.51.100.7", 80)
+            try await [owner].expectOpen()
+            try await lab.shell("nat-a", "conntrack -D -p udp --orig-port-dst 9 >/dev/null 2>&1")
+            program.write("probe\n")
+            #expect(try await answers(2).faults == [])
+            #expect(try await asked() == "src=10.0.1.64\n")
+            try await [owner].expectOpen()
+            #expect(program.output.contains("gives up its address"), "\(program.output)")
+        }
+    }
+
     @Test
     func killedProbeLeavesNothing() async throws {
         try await FleetLab.run { lab in
@@ -143,11 +209,11 @@ struct ProbeSerialTests {
                 """
                 ( echo probe; exec sleep 30 ) | \(try run.command()) > /run/said &
                 until [ -s /run/said ]; do sleep 0.05; done
-                ip route show; ip -6 route show
+                ip link show; ip route show; ip -6 route show
                 kill -9 $!
                 """)
-            #expect(during.contains("10.0.0.3 dev \(ProbeInterface.name)"))
-            #expect(during.contains("2001:db8:0:100::3 dev \(ProbeInterface.name)"))
+            // Routes to the client are there while it asks.
+            #expect(during.contains("\(ProbeInterface.name)@") && !during.contains("dev \(ProbeInterface.name)"))
             try await eventually(within: 5, "all is as before") { try await shown() == before }
         }
     }

@@ -82,6 +82,34 @@ struct PlanTests {
         #expect(plan(from: twice, to: state, jumpsFirst: true) == plan(from: twice, to: state))
     }
 
+    @Test func jumpsThatWereMovedGoBackToTheirPlace() throws {
+        let text = """
+            *filter
+            :NATFLEET-FWD - [0:0]
+            -A FORWARD -j DOCKER
+            -A FORWARD -j NATFLEET-FWD
+            COMMIT
+            *nat
+            :NATFLEET-PRE - [0:0]
+            -A PREROUTING -j DOCKER
+            -A PREROUTING -j NATFLEET-PRE
+            COMMIT
+
+            """
+        let before = try OwnedState(parsing: text)
+        #expect(planJumpsBack(from: before, to: before).isEmpty)
+        let moved = try OwnedState(
+            parsing: text.replacing(
+                "-A FORWARD -j DOCKER\n-A FORWARD -j NATFLEET-FWD",
+                with: "-A FORWARD -j NATFLEET-FWD\n-A FORWARD -j DOCKER"
+            ))
+        let way = ["*filter", "-D FORWARD -j NATFLEET-FWD", "-I FORWARD 2 -j NATFLEET-FWD", "COMMIT", ""]
+        for known in [before, try OwnedState(parsing: renderRestore(before, jumps: .kept))] {
+            #expect(planJumpsBack(from: moved, to: known).inputs == [way.joined(separator: "\n")])
+        }
+        #expect(planJumpsBack(from: before, to: moved).isEmpty, "others put theirs above ours")
+    }
+
     @Test func onlyTheChangedChainIsRewrittenAndKeepsItsCounters() throws {
         let old = """
             *nat

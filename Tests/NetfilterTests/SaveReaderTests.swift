@@ -65,6 +65,8 @@ struct SaveReaderTests {
             "line 2: '[1:x] -A FORWARD -j DROP' has no counters in its brackets"
         ),
         ("*filter\n-P FORWARD DROP\nCOMMIT\n", "line 2: '-P FORWARD DROP' is not a rule"),
+        ("*filter\n-I FORWARD 0 -j DROP\nCOMMIT\n", "line 2: '-I FORWARD 0 -j DROP' is not a rule"),
+        ("*filter\n-I FORWARD -j DROP\nCOMMIT\n", "line 2: '-I FORWARD -j DROP' is not a rule"),
         ("*filter\n-A\nCOMMIT\n", "line 2: '-A' is not a rule"),
         (
             "# Table `nat' is incompatible, use 'nft' tool.\n",

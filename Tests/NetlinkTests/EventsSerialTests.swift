@@ -77,6 +77,13 @@ struct EventsSerialTests {
                 ("ip route add 192.0.2.0/24 via 198.51.100.7", [.network]),
                 ("ip -6 route add 2001:db8:77::/64 via 2001:db8:2::7", [.network]),
                 ("ip link add veth7 type veth peer name veth8", [.network]),
+                (
+                    "ip link add natfleet-probe type veth peer name veth9; ip link set natfleet-probe up; ip link set veth9 up; sleep 0.3",
+                    [.network]
+                ),
+                // As the probe does, each time that it asks.
+                ("ip route add 10.9.9.9/32 dev natfleet-probe; ip route del 10.9.9.9/32", []),
+                ("ip -6 route add 2001:db8:9::9/128 dev natfleet-probe; ip -6 route del 2001:db8:9::9/128", []),
                 ("iptables-nft -D INPUT -j ACCEPT; ip link del veth7", [.ruleset, .network]),
             ] as [(String, Set<NetworkEvent>)] {
                 let before = try #require(news.count())

@@ -26,7 +26,8 @@ struct FlowAttributeTests {
                     detail: detail)
                 return TrackedFlow(
                     original: tuple, reply: reply, status: [.seenReply, .assured], mark: 0xdead_beef, zone: 7,
-                    originalZone: 8, replyZone: 9, id: 0x0102_0304, timeout: 431_999)
+                    originalZone: 8, replyZone: 9, id: 0x0102_0304, timeout: 431_999,
+                    tcpState: number == 6 ? TrackedFlow.established : nil)
             }
         }
     }
@@ -41,8 +42,13 @@ struct FlowAttributeTests {
         reply.replaceSubrange(2..<4, with: withUnsafeBytes(of: UInt16(2 | 1 << 15)) { Array($0) })
         bytes += reply
         bytes.appendAttribute(3) { $0.append(big: flow.status.rawValue) }
-        // CTA_PROTOINFO, which is passed over.
-        bytes.appendAttribute(4) { $0.appendAttribute(1) { $0 += [1, 2, 3] } }
+        // CTA_PROTOINFO and in it CTA_PROTOINFO_TCP, or another protocol's: state and window scale.
+        bytes.appendAttribute(4) { info in
+            info.appendAttribute(flow.tcpState == nil ? 2 : 1) { tcp in
+                tcp.appendAttribute(1) { $0.append(flow.tcpState ?? 7) }
+                tcp.appendAttribute(2) { $0.append(9) }
+            }
+        }
         bytes.appendAttribute(7) { $0.append(big: flow.timeout) }
         bytes.appendAttribute(8) { $0.append(big: flow.mark) }
         bytes.appendAttribute(12) { $0.append(big: flow.id) }

@@ -40,7 +40,7 @@ struct ProbeDriver {
                 programs: { program, arguments, input throws(KernelError) in
                     try await runner.run(program, arguments, input: input)
                 },
-                lookup: { tuple throws(KernelError) in try table.lookup(tuple) },
+                flows: table,
                 chains: { () throws(KernelError) in try nftChains() },
                 log: Logger(label: "probe")
             ))

@@ -101,9 +101,13 @@ package struct FakeNetfilter: Sendable {
         switch words[0] {
         case "-A": chains[index].rules.append(rule)
         case "-I":
-            guard rule.body.hasPrefix("1 ") else { throw Refusal(description: "only at 1: \(line)") }
-            rule.body.removeFirst(2)
-            chains[index].rules.insert(rule, at: 0)
+            let parts = rule.body.split(separator: " ", maxSplits: 1)
+            guard parts.count == 2, let place = Int(parts[0]), (1...chains[index].rules.count + 1).contains(place)
+            else {
+                throw Refusal(description: "no such place: \(line)")
+            }
+            rule.body = String(parts[1])
+            chains[index].rules.insert(rule, at: place - 1)
         case "-D":
             guard let found = chains[index].rules.firstIndex(where: { $0.body == rule.body }) else {
                 throw Refusal(description: "no such rule: \(line)")

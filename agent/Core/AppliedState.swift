@@ -18,11 +18,14 @@ package struct AppliedState: Codable, Hashable, Sendable {
     package var facts: HostFacts
     /// When the controller confirmed it; nil for what an older agent wrote.
     package var confirmedAt: Date?
+    /// Of the trial that ended in this (`TrialJournal.id`); nil for what an older agent wrote.
+    package var trial: String?
 
-    package init(desired: DesiredState, facts: HostFacts, confirmedAt: Date? = nil) {
+    package init(desired: DesiredState, facts: HostFacts, confirmedAt: Date? = nil, trial: String? = nil) {
         self.desired = desired
         self.facts = facts
         self.confirmedAt = confirmedAt
+        self.trial = trial
     }
 }
 

@@ -17,6 +17,8 @@ package protocol Kernel: Sendable {
     /// `iptables-restore --noflush`: one transaction for each table of the input, one after the other, up to the first that
     /// fails.
     func restore(_ family: IPFamily, _ input: String) async throws(KernelError)
+    /// Interfaces as they stand in keys of a family's settings, `default` for those to come among them, `all` not.
+    func interfacesInKeys(_ family: IPFamily) -> [String]
     /// nil where the kernel has no such key.
     func sysctl(_ key: String) throws(KernelError) -> String?
     /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where

@@ -87,6 +87,10 @@ package struct LinuxKernel: Kernel {
         return String(decoding: bytes.filter { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
     }
 
+    package func interfacesInKeys(_ family: IPFamily) -> [String] {
+        namesInFolder("/proc/sys/net/\(family.rawValue)/conf").filter { $0 != "all" }.map(SysctlSetting.keyPart)
+    }
+
     package func sysctl(_ key: String) throws(KernelError) -> String? {
         do throws(StateFileError) {
             guard let bytes = try readFile(path(key)) else { return nil }

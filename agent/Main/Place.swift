@@ -91,6 +91,5 @@ func makeProbe(_ log: Logger) -> NamespaceProbe {
     return NamespaceProbe(
         programs: { (program, arguments, input) async throws(KernelError) in
             try await runner.run(program, arguments, input: input)
-        }, lookup: { original throws(KernelError) in try flows.lookup(original) },
-        chains: { () throws(KernelError) in try nftChains() }, log: log)
+        }, flows: flows, chains: { () throws(KernelError) in try nftChains() }, log: log)
 }

@@ -9,6 +9,7 @@ enum FlowAttribute {
     static let original: UInt16 = 1
     static let reply: UInt16 = 2
     static let status: UInt16 = 3
+    static let protocolInfo: UInt16 = 4
     static let timeout: UInt16 = 7
     static let mark: UInt16 = 8
     static let id: UInt16 = 12
@@ -66,12 +67,14 @@ extension TrackedFlow {
         var original: (tuple: FlowTuple, zone: UInt16)?
         var reply: (tuple: FlowTuple, zone: UInt16)?
         var (status, mark, zone, id, timeout): (UInt32, UInt32, UInt16, UInt32, UInt32) = (0, 0, 0, 0, 0)
+        var tcpState: UInt8?
         for attribute in NetlinkAttributes(bytes) {
             let payload = attribute.payload
             switch attribute.type {
             case FlowAttribute.original: original = readTuple(payload, family)
             case FlowAttribute.reply: reply = readTuple(payload, family)
             case FlowAttribute.status: status = payload.big(UInt32.self) ?? 0
+            case FlowAttribute.protocolInfo: tcpState = readTCPState(payload)
             case FlowAttribute.timeout: timeout = payload.big(UInt32.self) ?? 0
             case FlowAttribute.mark: mark = payload.big(UInt32.self) ?? 0
             case FlowAttribute.id: id = payload.big(UInt32.self) ?? 0
@@ -89,9 +92,17 @@ extension TrackedFlow {
             originalZone: original.zone,
             replyZone: reply.zone,
             id: id,
-            timeout: timeout
+            timeout: timeout,
+            tcpState: tcpState
         )
     }
+}
+
+/// linux/netfilter/nfnetlink_conntrack.h: CTA_PROTOINFO_TCP and in it CTA_PROTOINFO_TCP_STATE, both 1.
+private func readTCPState(_ bytes: ArraySlice<UInt8>) -> UInt8? {
+    let tcp = NetlinkAttributes(bytes).first { $0.type == 1 }
+    let state = tcp.flatMap { NetlinkAttributes($0.payload).first { $0.type == 1 } }
+    return state?.payload.first
 }
 
 private func readTuple(_ bytes: ArraySlice<UInt8>, _ family: IPFamily) -> (FlowTuple, zone: UInt16)? {

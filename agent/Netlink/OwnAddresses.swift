@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import AgentCore
+import Glibc
 package import NetAddress
 
 /// All addresses of the network namespace that the calling thread is in, those included that no policy asks about: of the
@@ -27,10 +28,19 @@ enum RouteType {
     static let newAddress: UInt16 = 20
     static let deletedAddress: UInt16 = 21
     static let getAddress: UInt16 = 22
+    /// RTM_NEWROUTE and RTM_DELROUTE.
+    static let newRoute: UInt16 = 24
+    static let deletedRoute: UInt16 = 25
     /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE.
     static let groups: [Int32] = [1, 5, 7, 9, 11]
     /// `struct ifaddrmsg` of linux/if_addr.h.
     static let addressHeaderLength = 8
+
+    /// The interface that a route leads to; nil where it leads to several or none.
+    static func interface(ofRoute payload: ArraySlice<UInt8>) -> UInt32? {
+        // struct rtmsg of linux/rtnetlink.h, then RTA_OIF.
+        NetlinkAttributes(payload.dropFirst(12)).first { $0.type == 4 }?.payload.native(UInt32.self, at: 0)
+    }
 }
 
 /// What an RTM_NEWADDR or RTM_DELADDR tells.
@@ -62,7 +72,8 @@ struct InterfaceAddress {
     }
 }
 
-/// Tells new addresses from those whose lifetime only goes on, which the kernel announces at each router advertisement.
+/// Tells new addresses from those whose lifetime only goes on, which the kernel announces at each router advertisement, and
+/// passes over the probe's own routes, which come and go with each run.
 struct KnownAddresses {
     private static let limit = 4096
     private var flags: [InterfaceAddress.Identity: UInt8] = [:]
@@ -71,6 +82,10 @@ struct KnownAddresses {
 
     /// Whether a message of rtnetlink says that something is not as it was.
     mutating func isNews(_ message: NetlinkMessage) -> Bool {
+        if [RouteType.newRoute, RouteType.deletedRoute].contains(message.type) {
+            let interface = RouteType.interface(ofRoute: message.payload)
+            return interface == nil || interface != if_nametoindex(ProbeInterface.name)
+        }
         guard [RouteType.newAddress, RouteType.deletedAddress].contains(message.type),
             let address = InterfaceAddress(message.payload)
         else { return true }

@@ -11,7 +11,11 @@ import NetAddress
 ///
 /// Approach: made with the first plan and kept; a run is a thread of a millisecond, a datagram a masquerade, and a look
 /// at the kernel's flows. Where something is wrong the pair is made anew and asked again, for somebody may have touched
-/// it, and only then a culprit is looked for. Threading: runs follow one another in the order of the calls.
+/// it, and only then a culprit is looked for.
+///
+/// Invariants: no client has an address that somebody was seen to have, and one that was guessed is given up when somebody
+/// turns up with it; whose it may be all the same is cut off only while the probe asks. Threading: runs follow one another
+/// in the order of the calls.
 package actor NamespaceProbe: DataPathProbe {
     /// What was found wrong, with the culprits that were found then.
     private struct Diagnosis {
@@ -23,21 +27,27 @@ package actor NamespaceProbe: DataPathProbe {
     }
 
     private let programs: ProgramRunner
-    private let lookup: FlowLookup
+    private let flows: any FlowTable
     private let chains: NftChainList
     private let log: Logger
     private var client: PrivateClient?
+    /// Guessed addresses that somebody was seen to have, and how.
+    private var strangers: [IPAddress: String] = [:]
+    /// All that were asked so far.
+    private var targets: Set<ProbeTarget> = []
+    /// When to look for strangers again.
+    private var nextLook = ContinuousClock.now
     private var diagnosis: Diagnosis?
     private var last: Task<Void, Never>?
 
     /// - Parameters:
-    ///   - lookup: in the network namespace that the agent runs in.
+    ///   - flows: of the network namespace that the agent runs in.
     ///   - chains: there as well.
     package init(
-        programs: @escaping ProgramRunner, lookup: @escaping FlowLookup, chains: @escaping NftChainList, log: Logger
+        programs: @escaping ProgramRunner, flows: any FlowTable, chains: @escaping NftChainList, log: Logger
     ) {
         self.programs = programs
-        self.lookup = lookup
+        self.flows = flows
         self.chains = chains
         self.log = log
     }
@@ -80,23 +90,29 @@ package actor NamespaceProbe: DataPathProbe {
     // MARK: Asking
 
     private func ask(_ plan: ProbePlan) async throws(KernelError) -> [ProbeFinding] {
-        var datagrams = try? await askDatagrams(plan)
-        if datagrams?.contains(where: { $0.finding.fault != nil }) ?? true {
-            // Somebody may have touched the veth pair or the routes.
-            await remove()
-            datagrams = try await askDatagrams(plan)
-        }
-        let client = try await ready(for: plan)
-        let connections = try await connect(client.entries(of: plan), client)
-        let findings =
-            client.blocked(plan) + (datagrams ?? []).map(\.finding)
-            + (await askingInstance(connections.map(\.finding)))
-        return await explained(findings, plan, client)
+        if let findings = try? await ask(plan, isLast: false) { return findings }
+        // Somebody may have touched the veth pair or the routes.
+        await remove()
+        return try await ask(plan, isLast: true) ?? []
     }
 
-    private func askDatagrams(_ plan: ProbePlan) async throws(KernelError) -> [Question] {
+    /// - Returns: nil where something is wrong, unless that is to be found out.
+    private func ask(_ plan: ProbePlan, isLast: Bool) async throws(KernelError) -> [ProbeFinding]? {
         let client = try await ready(for: plan)
-        var datagrams = client.entries(of: plan).map { Question($0, nil) }
+        let askers = plan.entries.compactMap { entry in client.address(for: entry).map { Asker(entry, $0) } }
+        let blocked = plan.entries.filter { client.address(for: $0) == nil }.map(client.blocked)
+        try client.addRoutes()
+        defer { client.removeRoutes() }
+        let datagrams = try await askDatagrams(askers, client).map(\.finding)
+        guard isLast || datagrams.allSatisfy({ $0.fault == nil }) else { return nil }
+        let connections = try await connect(askers, client).map(\.finding)
+        client.removeRoutes()
+        let findings = blocked + datagrams + (await askingInstance(connections))
+        return await explained(findings, plan, askers, client)
+    }
+
+    private func askDatagrams(_ askers: [Asker], _ client: PrivateClient) async throws(KernelError) -> [Question] {
+        var datagrams = askers.map { Question($0, nil) }
         // The first may be lost, or late on a busy machine.
         for pause in [0, 10, 50, 200] where datagrams.contains(where: { $0.flow == nil }) {
             let open = datagrams.indices.filter { datagrams[$0].flow == nil }
@@ -106,10 +122,8 @@ package actor NamespaceProbe: DataPathProbe {
         return datagrams
     }
 
-    private func connect(
-        _ entries: [ProbePlan.Entry], _ client: PrivateClient
-    ) async throws(KernelError) -> [Question] {
-        let questions = entries.flatMap { entry in entry.targets.map { Question(entry, $0) } }
+    private func connect(_ askers: [Asker], _ client: PrivateClient) async throws(KernelError) -> [Question] {
+        let questions = askers.flatMap { asker in asker.entry.targets.map { Question(asker, $0) } }
         var asked = try await send(questions, pause: 0, client)
         // A refusal ends the kernel's entry as well: once more, so that nobody gets to refuse it.
         let refused = asked.indices.filter { asked[$0].flow == nil }
@@ -137,7 +151,7 @@ package actor NamespaceProbe: DataPathProbe {
         var asked = questions
         for (index, sent) in zip(asked.indices, sent) {
             asked[index].sent = sent
-            if let tuple = packets[index].tuple(from: sent.sourcePort) { asked[index].flow = try lookup(tuple) }
+            if let tuple = packets[index].tuple(from: sent.sourcePort) { asked[index].flow = try flows.lookup(tuple) }
         }
         return asked
     }
@@ -163,7 +177,7 @@ package actor NamespaceProbe: DataPathProbe {
     /// Adds who is to blame, for the first few: one rule mostly explains them all. While nothing changes, looking takes no
     /// more than a hundredth of the time.
     private func explained(
-        _ findings: [ProbeFinding], _ plan: ProbePlan, _ client: PrivateClient
+        _ findings: [ProbeFinding], _ plan: ProbePlan, _ askers: [Asker], _ client: PrivateClient
     ) async -> [ProbeFinding] {
         let blocked = findings.indices.filter { findings[$0].forwarded.isNo }.prefix(4)
         guard !blocked.isEmpty else {
@@ -176,15 +190,20 @@ package actor NamespaceProbe: DataPathProbe {
         }
         let search = CulpritSearch(
             programs: programs, chains: chains, namespace: client.namespace, iptables: plan.iptables)
+        try? client.addRoutes()
+        defer { client.removeRoutes() }
         var explained = findings
         for index in blocked {
             let finding = findings[index]
-            let entry = plan.entries.first { $0.family == finding.family && $0.masquerade == finding.masquerade }
-            guard let entry else { continue }
-            var question = Question(entry, finding.target)
+            let asker = askers.first {
+                $0.entry.family == finding.family && $0.entry.masquerade == finding.masquerade
+            }
+            guard let asker else { continue }
+            var question = Question(asker, finding.target)
             question.isShort = true
             let culprit = await search.culprit(of: question.packet)
-            explained[index].forwarded = .no([culprit, entry.suspicion].compactMap(\.self).joined(separator: "; "))
+            explained[index].forwarded = .no(
+                [culprit, asker.entry.suspicion].compactMap(\.self).joined(separator: "; "))
         }
         let end = ContinuousClock.now
         diagnosis = Diagnosis(
@@ -195,12 +214,27 @@ package actor NamespaceProbe: DataPathProbe {
     // MARK: The client
 
     private func ready(for plan: ProbePlan) async throws(KernelError) -> PrivateClient {
-        let network = ProbeNetwork(clients: plan.entries.map(\.client))
-        if let client, client.network == network { return client }
+        targets.formUnion(plan.entries.flatMap(\.targets))
+        if let client, client.choices == plan.entries.map(\.clients), try await isAlone(client) { return client }
         client = nil
-        let made = try await PrivateClient.make(network, programs)
+        var inUse = try await AddressUse(programs: programs, flows: flows).seen(plan.clients, asking: targets)
+        inUse.merge(strangers) { now, _ in now }
+        let made = try await PrivateClient.make(plan, not: inUse, programs)
         client = made
         return made
+    }
+
+    /// Whether nobody turned up with an address that was guessed. Looking takes no more than a thousandth of the time.
+    private func isAlone(_ client: PrivateClient) async throws(KernelError) -> Bool {
+        let (guesses, start) = (client.guesses, ContinuousClock.now)
+        guard !guesses.isEmpty, start >= nextLook else { return true }
+        let seen = try await AddressUse(programs: programs, flows: flows).seen(guesses, asking: targets)
+        nextLook = .now + start.duration(to: .now) * 1000
+        guard !seen.isEmpty else { return true }
+        strangers.merge(seen) { $1 }
+        let who = seen.map { "\($0.key) \($0.value)" }.sorted().joined(separator: ", ")
+        log.notice("the probe's client gives up its address, which is somebody's", metadata: ["seen": "\(who)"])
+        return false
     }
 
     private func remove() async {
@@ -212,24 +246,33 @@ package actor NamespaceProbe: DataPathProbe {
 /// Milliseconds: a lost SYN is sent again after one second, and once more after three.
 private let connectionLimit: Int32 = 3_500
 
+/// Who asks for an entry of a plan.
+private struct Asker {
+    let entry: ProbePlan.Entry
+    let address: IPAddress
+
+    init(_ entry: ProbePlan.Entry, _ address: IPAddress) { (self.entry, self.address) = (entry, address) }
+}
+
 /// Something that a client asks the network, and what came of it.
 private struct Question {
     let entry: ProbePlan.Entry
+    let client: IPAddress
     let target: ProbeTarget?
     /// For nobody to answer.
     var isShort: Bool
     var sent: SentPacket?
     var flow: TrackedFlow?
 
-    init(_ entry: ProbePlan.Entry, _ target: ProbeTarget?) {
-        self.entry = entry
+    init(_ asker: Asker, _ target: ProbeTarget?) {
+        (entry, client) = (asker.entry, asker.address)
         self.target = target
         isShort = target == nil
     }
 
     var packet: ProbePacket {
-        if let target { return ProbePacket(connectionFrom: entry.client, to: target, isShort: isShort) }
-        return ProbePacket(datagramFrom: entry.client, to: entry.destination)
+        if let target { return ProbePacket(connectionFrom: client, to: target, isShort: isShort) }
+        return ProbePacket(datagramFrom: client, to: entry.destination)
     }
 
     var finding: ProbeFinding {
@@ -237,16 +280,16 @@ private struct Question {
             family: entry.family, masquerade: entry.masquerade, target: target, forwarded: .yes, translated: .yes)
         if target != nil { finding.answered = sent?.silence.map { .no($0) } ?? .yes }
         guard let flow else {
-            finding.forwarded = .no(entry.suspicion ?? "no packet of \(entry.client) gets out")
+            finding.forwarded = .no(entry.suspicion ?? "no packet of \(client) gets out")
             finding.translated = .unasked("nothing was forwarded")
             return finding
         }
         let seen = flow.reply.destination
-        guard !entry.addresses.contains(seen) else { return finding }
+        guard !entry.addresses.contains(seen), !addresses(of: entry.interface).contains(seen) else { return finding }
         let what =
-            seen == entry.client
-            ? "\(entry.client) leaves under its own address"
-            : "\(entry.client) leaves as \(seen), which is no address of \(entry.interface)"
+            seen == client
+            ? "\(client) leaves under its own address"
+            : "\(client) leaves as \(seen), which is no address of \(entry.interface)"
         finding.translated = .no([what, entry.suspicion].compactMap(\.self).joined(separator: "; "))
         return finding
     }

@@ -2,26 +2,33 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 import AgentCore
+import CGlibcCompat
+import Glibc
 import NetAddress
 
 /// A namespace behind a veth pair, with the addresses of clients and no rule.
 struct PrivateClient: Sendable {
     let namespace: NetworkNamespace
-    let network: ProbeNetwork
-    /// Addresses that a neighbour has: not put on.
-    let taken: Set<IPAddress>
+    /// Addresses to choose from, a list an entry of the plan that it was made for.
+    let choices: [[ProbePlan.Client]]
+    /// Those of them that somebody has, and how that is seen: not put on.
+    private let inUse: [IPAddress: String]
+    private let addresses: [IPAddress]
 
-    static func make(_ network: ProbeNetwork, _ programs: ProgramRunner) async throws(KernelError) -> PrivateClient {
+    /// - Parameter inUse: addresses that are not to be taken.
+    static func make(
+        _ plan: ProbePlan, not inUse: [IPAddress: String], _ programs: ProgramRunner
+    ) async throws(KernelError) -> PrivateClient {
         await delete(programs)
-        let taken = network.taken(try await programs("ip", ["-json", "neighbor", "show"], ""))
-        let free = ProbeNetwork(clients: network.clients.filter { !taken.contains($0) })
+        let choices = plan.entries.map(\.clients)
+        let network = ProbeNetwork(clients: choices.compactMap { chosen($0, not: inUse)?.address })
         let namespace = try await NetworkNamespace.make(sysctls: network.insideSysctls)
         _ = try await programs("ip", ["-batch", "-"], network.creation(namespace: namespace.path))
         let forwarding = sysctl("net/ipv4/conf/all/forwarding") ?? "0"
         for (path, value) in network.hostSysctls(isForwarding: forwarding) { try setSysctl(path, value) }
-        _ = try await programs("ip", ["-batch", "-"], free.hostSide)
-        _ = try await programs("nsenter", ["--net=\(namespace.path)", "ip", "-batch", "-"], free.insideSide)
-        return PrivateClient(namespace: namespace, network: network, taken: taken)
+        _ = try await programs("ip", ["-batch", "-"], network.hostSide)
+        _ = try await programs("nsenter", ["--net=\(namespace.path)", "ip", "-batch", "-"], network.insideSide)
+        return PrivateClient(namespace: namespace, choices: choices, inUse: inUse, addresses: network.clients)
     }
 
     /// Whoever made it: a predecessor's that was killed goes by itself, but not at once.
@@ -30,16 +37,43 @@ struct PrivateClient: Sendable {
         _ = try? await programs("ip", ["link", "delete", "dev", ProbeInterface.name], "")
     }
 
-    /// Those of a plan that can be asked for.
-    func entries(of plan: ProbePlan) -> [ProbePlan.Entry] {
-        plan.entries.filter { !taken.contains($0.client) }
+    /// Addresses that it has and that may be somebody's after all.
+    var guesses: Set<IPAddress> {
+        Set(choices.compactMap { Self.chosen($0, not: inUse) }.filter { !$0.isKept }.map(\.address))
     }
 
-    /// The rest of them.
-    func blocked(_ plan: ProbePlan) -> [ProbeFinding] {
-        plan.entries.filter { taken.contains($0.client) }.map { entry in
-            let reason = "\(entry.client), which should be nobody's, is in the neighbour table"
-            return ProbeFinding(entry.family, entry.masquerade, all: .unasked(reason))
+    /// The address that an entry is asked from; nil where there is none.
+    func address(for entry: ProbePlan.Entry) -> IPAddress? { Self.chosen(entry.clients, not: inUse)?.address }
+
+    /// Why an entry cannot be asked for.
+    func blocked(_ entry: ProbePlan.Entry) -> ProbeFinding {
+        let why = entry.clients.map { "\($0.address) \(inUse[$0.address] ?? "")" }.joined(separator: ", ")
+        return ProbeFinding(entry.family, entry.masquerade, all: .unknown("no address to ask from is nobody's: \(why)"))
+    }
+
+    /// From now on answers find the clients, until `removeRoutes`.
+    func addRoutes() throws(KernelError) {
+        for address in addresses where setRoute(address, true) != 0 {
+            throw KernelError("a route to \(address) by \(ProbeInterface.name): \(text(errno))")
         }
+    }
+
+    func removeRoutes() { for address in addresses { _ = setRoute(address, false) } }
+
+    private static func chosen(
+        _ choice: [ProbePlan.Client], not inUse: [IPAddress: String]
+    ) -> ProbePlan.Client? {
+        choice.first { inUse[$0.address] == nil }
+    }
+}
+
+private func setRoute(_ address: IPAddress, _ isWanted: Bool) -> Int32 {
+    switch address.family {
+    case .ipv4:
+        var bits = UInt32(truncatingIfNeeded: address.bits).bigEndian
+        return natfleet_host_route(isWanted ? 1 : 0, AF_INET, &bits, ProbeInterface.name)
+    case .ipv6:
+        var bits = address.bits.bigEndian
+        return natfleet_host_route(isWanted ? 1 : 0, AF_INET6, &bits, ProbeInterface.name)
     }
 }

@@ -79,6 +79,12 @@ private func open(_ packet: ProbePacket) throws(KernelError) -> Int32 {
         let (level, option) = family == .ipv4 ? (IPPROTO_IP, IP_TTL) : (IPPROTO_IPV6, IPV6_UNICAST_HOPS)
         setsockopt(number, Int32(level), option, &hops, socklen_t(MemoryLayout.size(ofValue: hops)))
     }
+    if packet.isConnection, !packet.isShort {
+        // Closed by a reset: once the route to the client is gone, what is left of the farewell would not find it, and
+        // the target would keep the connection for minutes.
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(number, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout.size(ofValue: now)))
+    }
     if let client = packet.client, withSocketAddress(client, 0, { bind(number, $0, $1) }) != 0 {
         let error = KernelError("bind to \(client): \(text(errno))")
         close(number)

@@ -17,5 +17,9 @@ int natfleet_new_network(void);
 /// setns(2) of the calling thread to the network namespace of an open /proc/…/ns/net; -1 and errno.
 int natfleet_enter_network(int descriptor);
 
+/// SIOCADDRT or SIOCDELRT: a route of a single address through a device, in the network namespace of the calling thread;
+/// one that is there already, or gone already, is good. AF_INET or AF_INET6, the address in network byte order; -1 and errno.
+int natfleet_host_route(int wanted, int family, const void *address, const char *device);
+
 /// adjtimex(2), which changes nothing here: 1 where a time service has set the clock lately, 0 where none has; -1 and errno.
 int natfleet_clock_is_kept(void);

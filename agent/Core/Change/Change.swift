@@ -141,20 +141,38 @@ struct Change: Sendable {
     }
 
     /// The way back, which may not leak either: forwarding that was off goes off before the rules change, forwarding that was
-    /// on comes after what it needs.
+    /// on comes after what it needs, and only where that was read back.
     ///
     /// - Returns: what could not be taken back, as sentences.
     func goBack(to before: Snapshot) async -> [String] {
         var failures = SysctlLedger.turnForwardingOff(before, kernel)
+        var forwardable: Set<IPFamily> = []
         for family in IPFamily.allCases {
             do throws(KernelError) {
-                let (actual, wanted) = (try await kernel.observe(family), before.rules[family] ?? .none)
-                for input in plan(from: actual, to: wanted).inputs { try await kernel.restore(family, input) }
+                try await putBack(family, before.rules[family] ?? .none)
+                forwardable.insert(family)
             } catch {
                 failures.append("\(family.label): \(error.description)")
             }
         }
-        return failures + SysctlLedger.putBack(before, kernel, files)
+        return failures + SysctlLedger.putBack(before, forwarding: forwardable, kernel, files)
+    }
+
+    private func putBack(_ family: IPFamily, _ before: OwnedState) async throws(KernelError) {
+        let wanted = before.withoutRepeatedJumps
+        var actual = try await kernel.observe(family)
+        let inputs = plan(from: actual, to: wanted).inputs
+        if !inputs.isEmpty {
+            for input in inputs { try await kernel.restore(family, input) }
+            actual = try await kernel.observe(family)
+            if let wrong = Netfilter.differences(of: actual, from: wanted).first {
+                throw KernelError(
+                    "\(family.program)-restore ended well, and \(family.program)-save then showed other rules: \(wrong)"
+                )
+            }
+        }
+        // Where others took rules away meanwhile that place may be gone: then the first one is as good.
+        for input in planJumpsBack(from: actual, to: wanted).inputs { try? await kernel.restore(family, input) }
     }
 
     private func openLedger() throws(ChangeFailure) -> SysctlLedger {

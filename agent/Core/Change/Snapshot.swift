@@ -6,7 +6,7 @@ import Netfilter
 
 /// What there was before a change: all that is needed to go back, also from disk after a crash.
 package struct Snapshot: Hashable, Sendable {
-    /// Own chains with their counters, and the jumps into them.
+    /// Own chains with their counters, and the jumps into them, where they stand.
     var rules: [IPFamily: OwnedState]
     /// Every sysctl that the change may touch, itself or by a side effect of the kernel.
     var sysctls: [String: String]
@@ -34,8 +34,8 @@ extension Snapshot: Codable {
 
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(renderRestore(rules[.ipv4] ?? .none), forKey: .ipv4)
-        try values.encode(renderRestore(rules[.ipv6] ?? .none), forKey: .ipv6)
+        try values.encode(renderRestore(rules[.ipv4] ?? .none, jumps: .kept), forKey: .ipv4)
+        try values.encode(renderRestore(rules[.ipv6] ?? .none, jumps: .kept), forKey: .ipv6)
         try values.encode(sysctls, forKey: .sysctls)
         try values.encode(found, forKey: .found)
     }

@@ -7,11 +7,9 @@ import NetAddress
 /// Sets sysctls so that each can go back to the value that natfleet found (DESIGN §6).
 ///
 /// The value found is on disk before the first write. Turning on ends with forwarding; going back begins with it, since
-/// writing `ip_forward` resets others, whose values found are kept with it and go back with it.
+/// writing it resets others (`SideEffect`), whose values found are kept with it and go back with it.
 struct SysctlLedger: Sendable {
     static let forwardingKeys = IPFamily.allCases.map(\.forwardingKey)
-    /// What the kernel sets by itself when a key is written (inet_forward_change: the opposite of forwarding).
-    static let sideEffects = [IPFamily.ipv4.forwardingKey: ["net.ipv4.conf.all.accept_redirects"]]
 
     let kernel: any Kernel
     let files: any StateFiles
@@ -28,8 +26,8 @@ struct SysctlLedger: Sendable {
 
     /// Keys that natfleet changed and that are not wanted any more, forwarding first.
     func surplus(_ wanted: [SysctlSetting]) -> [String] {
-        let kept = Set(wanted.map(\.key)).union(Self.sideEffects.values.joined())
-        let keys = found.keys.filter { !kept.contains($0) }.sorted()
+        let kept = Set(wanted.map(\.key))
+        let keys = found.keys.filter { !kept.contains($0) && SideEffect.cause(of: $0) == nil }.sorted()
         return keys.filter(Self.forwardingKeys.contains) + keys.filter { !Self.forwardingKeys.contains($0) }
     }
 
@@ -49,7 +47,7 @@ struct SysctlLedger: Sendable {
         guard setting.isDue(now: now, found: found[setting.key]) else { return }
         if found[setting.key] == nil {
             found[setting.key] = now
-            for side in Self.sideEffects[setting.key] ?? [] { found[side] = try reading(side) }
+            try found.merge(sideEffects(of: setting.key)) { $1 }
             try save()
         }
         try write(setting.key, setting.value, now)
@@ -57,7 +55,7 @@ struct SysctlLedger: Sendable {
 
     /// Sets a key, and what goes with it, back to the value found and forgets it.
     mutating func giveBack(_ key: String) throws(ChangeFailure) {
-        for key in [key] + (Self.sideEffects[key] ?? []) {
+        for key in [key] + found.keys.filter({ SideEffect.cause(of: $0) == key }).sorted() {
             guard let value = found[key] else { continue }
             if let before = try reading(key), before != value { try write(key, value, before) }
             found[key] = nil
@@ -68,9 +66,24 @@ struct SysctlLedger: Sendable {
 
     /// The values now of everything that a change to `wanted` may touch.
     func values(around wanted: [SysctlSetting]) throws(ChangeFailure) -> [String: String] {
-        let keys = Set(wanted.map(\.key)).union(found.keys)
         var values: [String: String] = [:]
-        for key in keys.union(keys.flatMap { Self.sideEffects[$0] ?? [] }) { values[key] = try reading(key) }
+        for key in Set(wanted.map(\.key)).union(found.keys) {
+            values[key] = try reading(key)
+            try values.merge(sideEffects(of: key)) { $1 }
+        }
+        return values
+    }
+
+    /// What writing a key would set by itself and to another value than the one now.
+    private func sideEffects(of key: String) throws(ChangeFailure) -> [String: String] {
+        guard let family = IPFamily.allCases.first(where: { $0.forwardingKey == key }) else { return [:] }
+        var values: [String: String] = [:]
+        if family == .ipv4 { values[SideEffect.redirects] = try reading(SideEffect.redirects) }
+        let everywhere = try reading(key)
+        for interface in kernel.interfacesInKeys(family) where interface != ProbeInterface.name {
+            let apart = SideEffect.forwardingKey(family, of: interface)
+            if let value = try reading(apart), value != everywhere { values[apart] = value }
+        }
         return values
     }
 
@@ -82,10 +95,16 @@ struct SysctlLedger: Sendable {
 
     /// The rest of the way back, once the rules are there: forwarding that was on comes after what it needs, then what
     /// the kernel sets by itself when forwarding is written.
-    static func putBack(_ before: Snapshot, _ kernel: any Kernel, _ files: any StateFiles) -> [String] {
-        let last = forwardingKeys + sideEffects.values.joined()
-        var failures = set(before.sysctls.keys.filter { !last.contains($0) }.sorted(), as: before, kernel)
-        failures += set(last, as: before, kernel)
+    ///
+    /// - Parameter forwardable: families whose rules are what they were; the others are not made to forward.
+    static func putBack(
+        _ before: Snapshot, forwarding forwardable: Set<IPFamily>, _ kernel: any Kernel, _ files: any StateFiles
+    ) -> [String] {
+        let keys = before.sysctls.keys.sorted()
+        let switches = IPFamily.allCases.filter(forwardable.contains).map(\.forwardingKey)
+        let last = keys.filter { SideEffect.cause(of: $0) != nil }
+        let first = keys.filter { !forwardingKeys.contains($0) && !last.contains($0) }
+        var failures = set(first + switches + last, as: before, kernel)
         do throws(StateFileError) {
             let kept = try files.load([String: String].self, .sysctls) ?? [:]
             // As in `giveBack`.
@@ -142,6 +161,27 @@ struct SysctlLedger: Sendable {
     private func save() throws(ChangeFailure) {
         do throws(StateFileError) { try files.save(found, .sysctls) } catch { throw ChangeFailure(error.description) }
     }
+}
+
+/// What the kernel sets by itself when forwarding is written: inet_forward_change and addrconf_fixup_forwarding.
+enum SideEffect {
+    /// Gets the opposite of forwarding.
+    static let redirects = "net.ipv4.conf.all.accept_redirects"
+
+    /// One interface's, or that of those to come: gets the same.
+    static func forwardingKey(_ family: IPFamily, of interface: String) -> String {
+        "\(prefix(family))\(interface).forwarding"
+    }
+
+    /// The key that sets this one; nil where none does.
+    static func cause(of key: String) -> String? {
+        if key == redirects { return IPFamily.ipv4.forwardingKey }
+        return IPFamily.allCases.first { family in
+            key.hasPrefix(prefix(family)) && key.hasSuffix(".forwarding") && key != family.forwardingKey
+        }?.forwardingKey
+    }
+
+    private static func prefix(_ family: IPFamily) -> String { "net.\(family.rawValue).conf." }
 }
 
 /// Why a change did not happen; what was there before runs on unless `leftovers` says otherwise.

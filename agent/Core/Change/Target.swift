@@ -43,7 +43,9 @@ struct Target: Sendable {
     /// - Throws: where a file is missing or cannot be understood, or there is no rule in either.
     init(saved files: any StateFiles, keeping settings: [SysctlSetting]) throws {
         self.init()
-        sysctls = settings.filter { !SysctlLedger.forwardingKeys.contains($0.key) }
+        sysctls = settings.filter {
+            !SysctlLedger.forwardingKeys.contains($0.key) && SideEffect.cause(of: $0.key) == nil
+        }
         for family in IPFamily.allCases {
             let file: StateFile = family == .ipv4 ? .rulesIPv4 : .rulesIPv6
             guard let bytes = try files.read(file) else { throw StateFileError("there is no \(file.rawValue)") }

@@ -121,7 +121,7 @@ package struct Inspector: Sendable {
     private func readFlows(_ found: inout Inspection) {
         guard let applied = found.applied, let compiled = found.compiled, let facts = found.facts else { return }
         // The agent's probe is no client.
-        let probes = Set(ProbePlan(compiled, of: applied.desired.policy, on: facts).entries.map(\.client))
+        let probes = ProbePlan(compiled, of: applied.desired.policy, on: facts).clients
         let sweep = FlowSweep(
             from: compiled.ruleset, to: compiled.ruleset, facts: facts, ownAddresses: machinery.ownAddresses())
         var clients: Set<IPAddress> = []

@@ -79,6 +79,11 @@ package struct TrackedFlow: Hashable, Sendable {
     package var id: UInt32
     /// Seconds until the entry goes when no packet comes.
     package var timeout: UInt32
+    /// `enum tcp_conntrack` of linux/netfilter/nf_conntrack_tcp.h; nil for other protocols.
+    package var tcpState: UInt8?
+
+    /// TCP_CONNTRACK_ESTABLISHED: open both ways.
+    package static let established: UInt8 = 3
 
     package init(
         original: FlowTuple,
@@ -89,7 +94,8 @@ package struct TrackedFlow: Hashable, Sendable {
         originalZone: UInt16 = 0,
         replyZone: UInt16 = 0,
         id: UInt32 = 0,
-        timeout: UInt32 = 0
+        timeout: UInt32 = 0,
+        tcpState: UInt8? = nil
     ) {
         self.original = original
         self.reply = reply
@@ -100,6 +106,7 @@ package struct TrackedFlow: Hashable, Sendable {
         self.replyZone = replyZone
         self.id = id
         self.timeout = timeout
+        self.tcpState = tcpState
     }
 
     package var family: IPFamily { original.family }

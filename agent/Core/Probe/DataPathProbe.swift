@@ -19,6 +19,3 @@ package enum ProbeInterface {
 /// Runs one of the distribution's programs, found by its name: arguments, input; standard output.
 package typealias ProgramRunner =
     @Sendable (_ program: String, _ arguments: [String], _ input: String) async throws(KernelError) -> String
-
-/// The flow whose first packet had exactly this tuple; nil where there is none.
-package typealias FlowLookup = @Sendable (_ original: FlowTuple) throws(KernelError) -> TrackedFlow?

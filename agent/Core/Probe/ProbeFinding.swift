@@ -105,3 +105,11 @@ extension ProbeFinding {
         return "\(subject): not probed: \(reason)"
     }
 }
+
+extension [ProbeFinding] {
+    /// With what newer ones say of targets in place of what these say of the same.
+    func updated(by newer: [ProbeFinding]) -> [ProbeFinding] {
+        let newer = newer.filter { $0.target != nil }
+        return filter { finding in !newer.contains { $0.target == finding.target } } + newer
+    }
+}

@@ -13,7 +13,9 @@ package import NetAddress
 ///
 /// Both ends have one hardware address and no ARP: then the kernel takes the device's own address as the next hop's
 /// (arp_constructor, ndisc_constructor), and neither ARP nor neighbour discovery takes place, which foreign INPUT rules
-/// could break. Neither end has an address that this host would answer to, and IPv6 makes none.
+/// could break. Neither end has an address that this host would answer to, and IPv6 makes none. Routes to the clients come
+/// and go with what they ask (`PrivateClient.addRoutes`): should one of their addresses be somebody's after all, that one is
+/// cut off for milliseconds and not for as long as the agent runs.
 package struct ProbeNetwork: Hashable, Sendable {
     private static let inside = "eth0"
     private static let hardware = "02:6e:61:74:66:6c"
@@ -55,9 +57,7 @@ package struct ProbeNetwork: Hashable, Sendable {
         ("disable_ipv6", "0"), ("addr_gen_mode", "1"), ("accept_ra", "0"), ("autoconf", "0"), ("accept_dad", "0"),
     ]
 
-    package var hostSide: String {
-        lines(["link set \(device) up"] + clients.map { "route replace \($0)/\($0.family.bits) dev \(device)" })
-    }
+    package var hostSide: String { lines(["link set \(device) up"]) }
 
     package var insideSide: String {
         lines(

@@ -9,8 +9,15 @@ package import NetAddress
 /// One client a masquerade and family, with an address of the masquerade's sources that nobody has (`ClientAddresses`).
 /// It sends a datagram to an address of a documentation prefix, which is no one's, with a hop limit that ends with the
 /// next router: forwarded and translated like any other, and seen by nobody. It also connects to each of the policy's
-/// targets of that family.
+/// targets of that family that are reached by the masquerade's interface.
 package struct ProbePlan: Hashable, Sendable {
+    /// An address for a client.
+    package struct Client: Hashable, Sendable {
+        package var address: IPAddress
+        /// EC2 keeps it free; else it is to be taken only while nobody is seen to have it.
+        package var isKept: Bool
+    }
+
     /// A client, and what it sends.
     package struct Entry: Hashable, Sendable {
         /// `<policy>/<name>`.
@@ -20,7 +27,8 @@ package struct ProbePlan: Hashable, Sendable {
         package var interface: String
         /// What they may be translated to.
         package var addresses: [IPAddress]
-        package var client: IPAddress
+        /// Addresses that it may have, best first.
+        package var clients: [Client]
         /// Of the datagram.
         package var destination: IPAddress
         package var targets: [ProbeTarget]
@@ -35,6 +43,9 @@ package struct ProbePlan: Hashable, Sendable {
     /// What is known without a packet.
     package var settled: [ProbeFinding]
     package var iptables: HostFacts.Iptables
+
+    /// Addresses that are the probe's own, or may be.
+    package var clients: Set<IPAddress> { Set(entries.flatMap { $0.clients.map(\.address) }) }
 
     /// - Parameters:
     ///   - compiled: `policy` on `facts`.
@@ -64,7 +75,7 @@ package struct ProbePlan: Hashable, Sendable {
         _ addresses: ClientAddresses, _ facts: HostFacts
     ) {
         let (name, family) = (masquerade.name, masquerade.family)
-        guard let client = addresses.client(of: masquerade) else {
+        guard let choice = addresses.choice(for: masquerade) else {
             let sources = masquerade.sources.map(\.description).joined(separator: ", ")
             let reason = "no address of \(sources) is known to be nobody's"
             settled.append(ProbeFinding(family, name, all: .unasked(reason)))
@@ -75,12 +86,17 @@ package struct ProbePlan: Hashable, Sendable {
             settled.append(ProbeFinding(family, name, all: .unasked(reason)))
             return
         }
+        let targets = targets.filter { target in
+            let way = facts.interface(towards: target.address)
+            // One that no entry translates towards is everybody's to fail at.
+            return way == masquerade.interface || !all.contains { $0.interface == way }
+        }
         let excepted = targets.filter { target in all.contains { $0.except.contains { $0.contains(target.address) } } }
         settled += excepted.map { target in
             let reason = "it is excepted from translation, so its answer would not come back to the probe"
             return ProbeFinding(family, name, target, all: .unasked(reason))
         }
-        var suspicions = [client.suspicion]
+        var suspicions = [choice.suspicion]
         if let way = facts.interface(towards: destination), way != masquerade.interface {
             suspicions.append(
                 "the way to \(destination) is by \(way), and the entry translates on \(masquerade.interface)")
@@ -92,12 +108,26 @@ package struct ProbePlan: Hashable, Sendable {
                 interface: masquerade.interface,
                 addresses: facts.interface(named: masquerade.interface)?.addresses.map(\.address)
                     .filter { $0.family == family && !$0.isLinkLocal } ?? [],
-                client: client.address,
+                clients: choice.clients,
                 destination: destination,
                 targets: targets.filter { !excepted.contains($0) },
                 suspicion: suspicions.contains { $0 != nil }
                     ? suspicions.compactMap(\.self).joined(separator: "; ") : nil
             ))
+    }
+}
+
+extension TrackedFlow {
+    /// Whether it can be one of the probe's, if its source is one of its clients.
+    ///
+    /// - Parameter targets: all that it asks, or asked not long ago.
+    package func isOfProbe(asking targets: Set<ProbeTarget>) -> Bool {
+        guard let port = original.destinationPort else { return false }
+        switch original.transport {
+        case .udp: return port == ProbePlan.datagramPort
+        case .tcp: return targets.contains { $0.address == original.destination && $0.port == port }
+        case nil: return false
+        }
     }
 }
 

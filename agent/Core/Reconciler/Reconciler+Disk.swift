@@ -83,18 +83,16 @@ extension Reconciler {
                 }
                 disk.prints[file] = bytes.hashValue
             }
-            if isNew || !arrears.contains(.trial) { try forget(.trial) }
-            if refusal == nil { try forget(.refusal) }
-            payArrears()
+            if isNew { machinery.reach("forget") }
+            for file in refusal == nil ? [StateFile.refusal, .trial] : [.trial] {
+                let bytes = isNew ? [] : try files.read(file)
+                if bytes != nil { arrears.insert(file) }
+            }
+            try settleArrears()
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
         }
-    }
-
-    private func forget(_ file: StateFile) throws(StateFileError) {
-        if try files.read(file) != nil { try files.remove(file) }
-        arrears.remove(file)
     }
 
     /// Whether natfleet's own files are what was read back last: somebody may have tidied up.
@@ -103,9 +101,9 @@ extension Reconciler {
     }
 
     /// Puts on disk what became of a trial: an agent that starts anew must neither take back nor try again what is over.
-    /// - Parameter file: `trial` to remove it, `refusal` to write it.
-    func owe(_ file: StateFile) {
-        arrears.insert(file)
+    /// - Parameter owed: `trial` to remove it, `refusal` to write it, or to remove it where nothing is refused.
+    func owe(_ owed: StateFile...) {
+        arrears.formUnion(owed)
         payArrears()
     }
 
@@ -116,15 +114,25 @@ extension Reconciler {
             return
         }
         do throws(StateFileError) {
-            if arrears.contains(.trial) { try files.remove(.trial) }
-            arrears.remove(.trial)
-            if arrears.contains(.refusal), let refusal { try files.save(refusal, .refusal) }
-            (arrears, troubles[.arrears]) = ([], nil)
+            try settleArrears()
         } catch {
             let found = Condition(.notPersisted, "the state folder cannot be written: \(error.description)")
             if troubles[.arrears] != [found] { log.error("\(found.message)") }
             troubles[.arrears] = [found]
         }
+    }
+
+    /// The trial goes last: as long as it is there, the next agent comes to the same end.
+    private func settleArrears() throws(StateFileError) {
+        if arrears.contains(.refusal) {
+            if let refusal { try files.save(refusal, .refusal) } else { try files.remove(.refusal) }
+            arrears.remove(.refusal)
+        }
+        if arrears.contains(.trial) {
+            try files.remove(.trial)
+            arrears.remove(.trial)
+        }
+        troubles[.arrears] = nil
     }
 
     /// Sizes connection tracking; what it says is a condition, never a reason to stop.

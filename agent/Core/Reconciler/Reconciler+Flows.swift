@@ -51,6 +51,10 @@ extension Reconciler {
         let forwards: [EffectivePolicy.Layered<PortForward>] = before?.desired.policy.dnat ?? []
         // All that counts of it.
         let old = before.flatMap { forwards.isEmpty ? nil : try? compile($0.desired.policy, on: $0.facts) }
+        if old == nil, !forwards.isEmpty {
+            // A newer agent may read a policy more strictly: nobody knows what it had rules for.
+            log.warning("flows of port forwards of the policy before may live on: it does not compile any more")
+        }
         let draining = forwards.filter { $0.entry.drain == true }.map { ruleComment("\($0.policy)/\($0.entry.name)") }
         let sweep = FlowSweep(
             from: old?.ruleset ?? Ruleset(), to: compiled.ruleset, facts: facts,

@@ -74,7 +74,7 @@ extension Reconciler {
     private func hasClient(_ plan: HealthPlan) -> Bool? {
         // The agent before this one had the same clients, which are not known before the first probe.
         guard machinery.probe == nil || probePlan != nil else { return nil }
-        health.probes.formUnion((probePlan?.entries ?? []).map(\.client))
+        health.probes.formUnion(probePlan?.clients ?? [])
         let probes = health.probes
         let days = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
         let timeout = days.flatMap { UInt32($0) } ?? 432_000

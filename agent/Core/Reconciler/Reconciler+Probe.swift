@@ -12,13 +12,51 @@ import Netfilter
 extension Reconciler {
     static let probePeriod = 30.0
 
+    /// Who would notice a change, of what the policy that runs translates.
+    func clientsInUse(_ attempt: Attempt) -> ClientsInUse {
+        let probes = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts).clients
+        let timeout = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
+        return ClientsInUse(
+            of: runningEgress()?.masquerades ?? [], on: attempt.facts, probes: probes.union(probePlan?.clients ?? []),
+            connectionTimeout: timeout.flatMap { UInt32($0) })
+    }
+
+    /// Targets that a change has to keep within clients' reach: those that answered when they were asked last, or were not
+    /// asked yet. They are asked once more just before it, since one that went down meanwhile is not the change's fault.
+    func targetsBefore(_ attempt: Attempt) -> ProbePlan? {
+        guard let applied, let wanted = attempt.desired.policy.probes, !wanted.isEmpty, let running = runningEgress()
+        else {
+            return nil
+        }
+        let silent = findings.filter(\.answered.isNo).map(\.target)
+        var plan = probePlan ?? ProbePlan(running, of: applied.desired.policy, on: attempt.facts)
+        plan.settled = []
+        for index in plan.entries.indices {
+            plan.entries[index].targets.removeAll { !wanted.contains($0) || silent.contains($0) }
+        }
+        return plan.entries.allSatisfy(\.targets.isEmpty) ? nil : plan
+    }
+
+    func ask(_ plan: ProbePlan?) async -> [ProbeFinding] {
+        guard let plan, let probe = machinery.probe else { return [] }
+        return await probe.run(plan)
+    }
+
+    /// What runs, without its port forwards, of which there may be thousands.
+    private func runningEgress() -> CompiledPolicy? {
+        guard let applied else { return nil }
+        var policy = applied.desired.policy
+        policy.dnat = []
+        return try? compile(policy, on: settled?.facts ?? applied.facts)
+    }
+
     /// - Throws: when clients could not get out with what is in the kernel now.
     func judge(_ found: [ProbeFinding], of plan: ProbePlan, _ attempt: Attempt) async throws(TrialFailure) {
         var found = found
         if let probe = machinery.probe, try await putJumpsFirst(found, attempt.compiled, on: attempt.facts) {
             found = await probe.run(plan)
         }
-        if case .failed(let reasons) = gate(before: findings, after: found) {
+        if case .failed(let reasons) = gate(before: attempt.before, after: found) {
             throw TrialFailure(.reverted, brief(reasons))
         }
         (findings, probedAt) = (found, clock())

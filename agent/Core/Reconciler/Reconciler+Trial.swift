@@ -65,12 +65,15 @@ extension Reconciler {
         guard let attempt else { throw .missing }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
-        // The kernel walks all that it tracks while the rules are rehearsed.
+        // The kernel walks all that it tracks, and targets answer, while the rules are rehearsed.
         let flows = machinery.flows
-        async let seen = ClientsInUse(in: flows)
+        let (inUse, targets) = (clientsInUse(attempt), targetsBefore(attempt))
+        async let clients = inUse.looking(at: flows)
+        async let answers = ask(targets)
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
-            self.attempt?.clients = await seen.clients
+            self.attempt?.clients = await clients
+            self.attempt?.before = findings.updated(by: await answers)
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
         }
@@ -79,13 +82,17 @@ extension Reconciler {
     private func arm(_ seconds: Int) throws(TrialFailure) {
         guard let attempt, let change = attempt.change else { throw .missing }
         let journal = TrialJournal(
-            desired: attempt.desired, facts: attempt.facts, deadline: Date(timeIntervalSinceNow: Double(seconds)),
+            id: String(UInt64.random(in: .min ... .max), radix: 16), desired: attempt.desired, facts: attempt.facts,
+            deadline: Date(timeIntervalSinceNow: Double(seconds)),
             bootID: kernel.bootID(), before: change.before)
         self.attempt?.journal = journal
         do throws(StateFileError) {
             try files.save(journal, .trial)
         } catch {
-            throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
+            // It may be there all the same: what failed may be the sync after the renaming.
+            let failure = remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
+            owe(.trial)
+            throw failure
         }
         // It took the place of the one that could not be removed.
         arrears.remove(.trial)
@@ -128,7 +135,8 @@ extension Reconciler {
         // Its clients of then need no place in the plan from now on.
         probePlan = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
         troubles[.probe] = conditions(of: findings)
-        applied = AppliedState(desired: attempt.desired, facts: attempt.facts, confirmedAt: Date())
+        applied = AppliedState(
+            desired: attempt.desired, facts: attempt.facts, confirmedAt: Date(), trial: attempt.journal?.id)
         refusal = nil
         hasLooked = true
         pause = (1, 0)
@@ -159,6 +167,12 @@ extension Reconciler {
         }
         // What was heard may not have reached the controller before the agent ended.
         guard let found else { return (.succeeded, report(refusal?.outcome)) }
+        if let id = found.id, id == applied?.trial {
+            log.notice("the last change was confirmed and saved before the agent ended")
+            refusal = nil
+            owe(.refusal, .trial)
+            return (.succeeded, report())
+        }
         let who = found.bootID == kernel.bootID() ? "the agent ended" : "the machine was restarted"
         let failure = TrialFailure(.reverted, "\(who) before the change was confirmed")
         return await takeBack(found, failure) ?? (.failed(failure), conclude())
@@ -173,7 +187,7 @@ extension Reconciler {
             let leftovers = await Change(kernel: kernel, files: files).goBack(to: trial.before)
             if !leftovers.isEmpty { return getStuck(failure, leftovers) }
             endFlows(of: trial)
-            if let applied { _ = size(applied.desired.policy) }
+            _ = size(applied?.desired.policy ?? .none)
         } else {
             do throws(StateFileError) {
                 try SysctlLedger.recall(trial.before, files)
@@ -181,8 +195,8 @@ extension Reconciler {
                 return getStuck(failure, [error.description])
             }
         }
-        owe(.trial)
         _ = remember(trial.desired, trial.facts, failure)
+        owe(.trial)
         return nil
     }
 

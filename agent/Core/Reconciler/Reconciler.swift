@@ -52,6 +52,8 @@ package actor Reconciler {
         var journal: TrialJournal?
         /// Who is served before the change.
         var clients: Set<IPAddress> = []
+        /// What they met before it.
+        var before: [ProbeFinding] = []
         var conntrack: ConntrackSize?
     }
 

@@ -14,6 +14,9 @@ package import NATPolicy
 /// On disk from before the first touch of the kernel until the change is confirmed or taken back: where it is found at
 /// start, the agent ended in a trial.
 package struct TrialJournal: Codable, Hashable, Sendable {
+    /// Another one for each trial, also of the same desired state: where `applied.json` names it, the trial was confirmed.
+    /// nil for what an older agent wrote.
+    package var id: String?
     package var desired: DesiredState
     /// What it was compiled for.
     package var facts: HostFacts

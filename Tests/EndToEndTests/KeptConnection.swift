@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import Foundation
+import Testing
+
+/// A connection that stays open, and says so with a line a tenth of a second.
+struct KeptConnection: Sendable {
+    var name: String
+    var daemon: Daemon
+
+    var beats: Int { daemon.output.count { $0 == "\n" } }
+
+    /// Echoes of a TCP connection (`tcp`), or datagrams of one socket that the other end must go on seeing from one
+    /// port (`udp`). Ends at the first that fails.
+    private static let keep = """
+        exec 3<>"/dev/$1/$2/$3" || exit 1
+        misses=0
+        while :; do
+            echo beat >&3
+            # dd takes what one read gives, which for UDP is the whole datagram.
+            answer=$(timeout 5 dd bs=65536 count=1 status=none <&3)
+            if [[ $answer ]]; then
+                misses=0
+                if [[ $1 == udp ]]; then
+                    seen=${answer#*saw }
+                    [[ ${first:=$seen} == "$seen" ]] || { echo "was $first, is $seen"; exit 1; }
+                fi
+            elif [[ $1 == tcp ]] || ((++misses > 3)); then
+                exit 1
+            fi
+            echo beat
+            sleep 0.1
+        done
+        """
+
+    init(_ lab: FleetLab, _ host: String, _ kind: String, _ address: String, _ port: Int) throws {
+        name = "\(host) \(kind) \(address) \(port)"
+        daemon = try lab.daemon(host, ["bash", "-c", Self.keep, "keep", kind, address, "\(port)"])
+    }
+}
+
+extension [KeptConnection] {
+    /// All of them are open.
+    func expectOpen(sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        for connection in self {
+            let beats = connection.beats
+            try await eventually(
+                within: 15, "\(connection.name) goes on: \(connection.daemon.output.suffix(300))",
+                sourceLocation: sourceLocation
+            ) { connection.beats > beats + 1 }
+        }
+    }
+
+    /// Each of them breaks.
+    func expectEnd(sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        for connection in self {
+            try await eventually(within: 10, "\(connection.name) ends", sourceLocation: sourceLocation) {
+                !connection.daemon.isRunning
+            }
+        }
+    }
+}
