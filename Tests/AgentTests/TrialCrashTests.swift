@@ -48,12 +48,12 @@ struct TrialCrashTests {
             let isSaved = disk[.applied] == disks.last?[.applied]
             let report = await next.agent.start()
             #expect(report.outcome?.result == (isSaved ? nil : .reverted), "write \(number)")
-            #expect(report.status.phase == (isSaved ? .applied : .reverted), "write \(number)")
             #expect(next.host.state == (isSaved ? after : before), "write \(number)")
             #expect(try next.host.files.read(.trial) == nil, "write \(number)")
             #expect(try (next.host.files.read(.refusal) == nil) == isSaved, "write \(number)")
             let later = await next.agent.reconcile()
             #expect(later.outcome == nil && later.status.drift == nil, "write \(number)")
+            #expect(later.status.phase == (isSaved ? .applied : .reverted), "write \(number)")
         }
     }
 

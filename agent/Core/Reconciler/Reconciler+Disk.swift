@@ -46,7 +46,7 @@ extension Reconciler {
         _ compiled: CompiledPolicy, _ rules: [IPFamily: OwnedState], _ conntrack: ConntrackSize?, isNew: Bool = true
     ) async {
         var found = keepOwnFiles(compiled, isNew: isNew)
-        var isPersisted = found.isEmpty
+        var isPersisted = found.isEmpty && arrears.isEmpty
         if let persistence = machinery.persistence {
             let wanted = PersistentState(
                 rules: rules, sysctls: compiled.sysctls,
@@ -61,7 +61,7 @@ extension Reconciler {
             found += report.conditions
             isPersisted = isPersisted && report.isPersisted
         }
-        if !isPersisted, troubles[.disk] != found {
+        if !isPersisted, !found.isEmpty, troubles[.disk] != found {
             log.error("not persisted", metadata: ["reason": "\(found.map(\.message).joined(separator: "; "))"])
         }
         troubles[.disk] = found
@@ -88,7 +88,7 @@ extension Reconciler {
                 let bytes = isNew ? [] : try files.read(file)
                 if bytes != nil { arrears.insert(file) }
             }
-            try settleArrears()
+            payArrears()
             return []
         } catch {
             return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
