@@ -54,7 +54,7 @@ struct ChurnSerialTests {
             for opener in openers {
                 await opener.end()
                 let count = Int(opener.output.split(separator: "\n").last ?? "") ?? 0
-                #expect(Double(count) > 100 * start.duration(to: .now).seconds, "\(opener.output)")
+                #expect(Double(count) > 20 * start.duration(to: .now).seconds, "\(opener.output)")
             }
             for agent in agents { await agent.end() }
             try await expectCountersMove(lab)
@@ -151,21 +151,22 @@ private enum Churn {
 }
 
 extension FleetLab {
-    /// New flows all the time, to ports where nobody listens but the leak counter would see them: TCP as fast as it goes, and
-    /// 200 datagrams of new sockets a second and family, since what lasts for a millisecond is met by chance only. Prints
-    /// how many datagrams there were.
+    /// New flows all the time, to ports where nobody listens but the leak counter would see them: TCP twice a second, and up
+    /// to 40 datagrams of new sockets a second and family, since what lasts for a millisecond is met by chance only; not
+    /// more, since the kernel tracks each for half a minute and the machine has other things to do. Prints how many
+    /// datagrams there were.
     private static let open = """
         count=0
+        exec 4<> <(:)
         trap 'echo $count; exit' TERM
         while :; do
             for address in "$@"; do
                 timeout 1 bash -c ": >/dev/tcp/$address/9" 2>/dev/null &
             done
             for _ in {1..10}; do
-                for _ in {1..5}; do
-                    for address in "$@"; do { echo >/dev/udp/$address/9; } 2>/dev/null; ((++count)); done
-                done
-                sleep 0.02
+                for address in "$@" "$@"; do { echo >/dev/udp/$address/9; } 2>/dev/null; ((++count)); done
+                # A pause that starts no program.
+                read -rt 0.05 -u 4
             done
         done
         """

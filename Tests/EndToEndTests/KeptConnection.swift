@@ -4,7 +4,7 @@
 import Foundation
 import Testing
 
-/// A connection that stays open, and says so with a line a tenth of a second.
+/// A connection that stays open, and says so with a few lines a second.
 struct KeptConnection: Sendable {
     var name: String
     var daemon: Daemon
@@ -15,11 +15,17 @@ struct KeptConnection: Sendable {
     /// port (`udp`). Ends at the first that fails.
     private static let keep = """
         exec 3<>"/dev/$1/$2/$3" || exit 1
+        # Nothing comes from there: a pause that starts no program.
+        exec 4<> <(:)
         misses=0
         while :; do
             echo beat >&3
-            # dd takes what one read gives, which for UDP is the whole datagram.
-            answer=$(timeout 5 dd bs=65536 count=1 status=none <&3)
+            if [[ $1 == tcp ]]; then
+                read -rt 5 answer <&3
+            else
+                # dd takes what one read gives, which is the whole datagram.
+                answer=$(timeout 5 dd bs=65536 count=1 status=none <&3)
+            fi
             if [[ $answer ]]; then
                 misses=0
                 if [[ $1 == udp ]]; then
@@ -30,7 +36,7 @@ struct KeptConnection: Sendable {
                 exit 1
             fi
             echo beat
-            sleep 0.1
+            read -rt 0.3 -u 4
         done
         """
 
