@@ -83,7 +83,12 @@ struct DriftSerialTests {
                             try await Task.sleep(for: .seconds(host.rest))
                             let seconds = try await repair(lab, host, harm.line)
                             #expect(seconds < host.limit, "\(host.backEnd): \(harm.kinds)")
-                            let repairs = agent.output.split(separator: "\n").filter { $0.contains("put back") }
+                            // The rules are there before the line is.
+                            var repairs: [Substring] = []
+                            try await eventually(within: 10, "\(host.backEnd): \(harm.kinds) is told: \(repairs)") {
+                                repairs = agent.output.split(separator: "\n").filter { $0.contains("put back") }
+                                return repairs.count > number
+                            }
                             #expect(repairs.count == number + 1, "\(host.backEnd): \(harm.kinds): \(repairs)")
                             for name in harm.named {
                                 #expect(repairs.last?.contains(name) == true, "\(host.backEnd) \(name): \(repairs)")

@@ -160,7 +160,7 @@ private struct ProgramFault: Sendable {
     /// Nobody can see what IPv6 holds, so nobody can take it back.
     var leavesIPv6: Bool { place == .readingBack || place == .reading && way == .doesNothing }
 
-    var keepsFromTakingBack: Bool { place == .readingBack && way != .doesNothing }
+    var keepsFromTakingBack: Bool { place == .readingBack }
 
     /// Which command said what.
     func says(limit: Int) -> [String] {

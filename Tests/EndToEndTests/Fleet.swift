@@ -89,8 +89,16 @@ extension FleetLab {
         return agent
     }
 
+    /// With the operator's token, and not by the command line: tests ask many times a second, and its debug build takes most
+    /// of a second of both processors to start.
+    private static let get = """
+        ca() { sed -n '/BEGIN CERT/,/END CERT/ { s/^ *//; p }' \(configuration); }
+        token() { sed -n 's/^token: */Authorization: Bearer /p' \(configuration); }
+        exec curl -sf --max-time 10 --cacert <(ca) -H @<(token) \(controllerURL)$1
+        """
+
     func instances() async throws -> [Instance] {
-        let result = try await natfleet("get", "instances", "-o", "json")
+        let result = try await exec("controller", "bash", "-c", Self.get, "get", "/v1/instances")
         guard result.succeeded else { return [] }
         return try WireJSON.decode([Instance].self, from: Data(result.output.utf8))
     }

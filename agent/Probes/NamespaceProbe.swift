@@ -37,6 +37,7 @@ package actor NamespaceProbe: DataPathProbe {
     private var targets: Set<ProbeTarget> = []
     /// When to look for strangers again.
     private var nextLook = ContinuousClock.now
+    private var seen = SeenFlows()
     private var diagnosis: Diagnosis?
     private var last: Task<Void, Never>?
 
@@ -151,7 +152,11 @@ package actor NamespaceProbe: DataPathProbe {
         var asked = questions
         for (index, sent) in zip(asked.indices, sent) {
             asked[index].sent = sent
-            if let tuple = packets[index].tuple(from: sent.sourcePort) { asked[index].flow = try flows.lookup(tuple) }
+            if let tuple = packets[index].tuple(from: sent.sourcePort), let flow = try flows.lookup(tuple),
+                seen.insert(flow.id)
+            {
+                asked[index].flow = flow
+            }
         }
         return asked
     }
@@ -245,6 +250,27 @@ package actor NamespaceProbe: DataPathProbe {
 
 /// Milliseconds: a lost SYN is sent again after one second, and once more after three.
 private let connectionLimit: Int32 = 3_500
+
+/// Flows of what was asked before. The kernel remembers them for half a minute: a packet that comes from the same port by chance
+/// is no news of whether it got out.
+struct SeenFlows {
+    /// More than there are in half a minute, of a policy of many entries too.
+    private static let limit = 4096
+
+    private var ids: Set<UInt32> = []
+    private var order: [UInt32] = []
+
+    /// - Returns: whether this one is new.
+    mutating func insert(_ id: UInt32) -> Bool {
+        guard ids.insert(id).inserted else { return false }
+        order.append(id)
+        if order.count > Self.limit {
+            ids.subtract(order.prefix(Self.limit / 2))
+            order.removeFirst(Self.limit / 2)
+        }
+        return true
+    }
+}
 
 /// Who asks for an entry of a plan.
 private struct Asker {
