@@ -36,7 +36,7 @@ extension ConditionKind {
             "read the reason, change the policy or the host; 'natfleet instance retry ID' has it tried again as it is; "
             + "the instance runs what it ran before")
     package static let familyHeldBack = ConditionKind(
-        code: "family-held-back", severity: .warning,
+        code: "family-held-back", severity: .critical,
         remedy: "give the host a default route of that family, or take the family out of spec.forwarding")
 
     // MARK: What ran does not any more

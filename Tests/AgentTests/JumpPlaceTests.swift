@@ -91,6 +91,19 @@ struct JumpPlaceTests {
         #expect(report.status.conditions.map(\.code) == ["probe-failed", "probe-failed", "drift-repaired"])
     }
 
+    @Test func theProbeAsksEachHalfMinute() async throws {
+        _ = await agent.apply(try FakeHost.desired())
+        for round in 1...3 {
+            let count = probe.count
+            host.clock.advance(29)
+            _ = await agent.reconcile(.glance)
+            #expect(probe.count == count, "round \(round)")
+            host.clock.advance(1)
+            _ = await agent.reconcile(.glance)
+            #expect(probe.count == count + 1, "round \(round)")
+        }
+    }
+
     @Test func aTrialIsNotRevertedForARuleThatCameAboveTheJump() async throws {
         _ = await agent.apply(try FakeHost.desired())
         try put("-j DROP", above: "filter", "FORWARD", .ipv6)

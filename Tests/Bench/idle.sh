@@ -80,6 +80,14 @@ bench_idle() {
                 "$(memory Private_Dirty ${pids[i]})" "$( ((i > 1)) || versus "$(memory Private_Dirty ${pids[i]})" "<5")" \
                 "$((after - before[i]))" "$cpu" "$( ((i > 1)) || versus "$cpu" "<0.1")"
         done
+        # The least of the others', and whether each of ours is below it.
+        for ((i = 2; i < ${#names[@]}; i++)); do
+            [ -z "${pids[i]}" ] || memory Private_Dirty ${pids[i]}
+        done | sort -n | sed -n 1p >"$work/least"
+        for i in 0 1; do
+            [ ! -s "$work/least" ] || printf '%-46s %25s\n' "${names[i]}: private, beside the others'" \
+                "$(versus "$(memory Private_Dirty ${pids[i]})" "<$(printf '%.1f' "$(cat "$work/least")")")"
+        done
     }
     for peer in "${!peer_pid[@]}"; do kill -KILL "${peer_pid[$peer]}"; done
     peer_pid=()

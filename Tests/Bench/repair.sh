@@ -52,7 +52,7 @@ looks() {
 }
 
 bench_repair() {
-    local backend count aim seconds rounds period pause look
+    local backend count aim seconds rounds period pause look idle
     printf '\n%-46s %12s %12s %14s %14s\n' "flush by hand" "repaired s" "" "one look" "idle"
     for backend in nft legacy; do
         stop_agent
@@ -73,8 +73,10 @@ bench_repair() {
             # The legacy back end sends no news: its looks are in the idle minute.
             look="-"
             [ "$backend" = legacy ] || look="$(looks 2 "$pause") ticks"
-            printf '%-46s %12.2f %12s %14s %6d ticks/min\n' "iptables-$backend, $count port forwards" "$seconds" \
-                "$(versus "$seconds" "$aim")" "$look" "$(care "$period")"
+            idle=$(care "$period")
+            # 0.1 % of a processor.
+            printf '%-46s %12.2f %12s %14s %6d ticks/min %s\n' "iptables-$backend, $count port forwards" "$seconds" \
+                "$(versus "$seconds" "$aim")" "$look" "$idle" "$(versus "$idle" "<$(($(getconf CLK_TCK) * 6 / 100))")"
         done
         remove_policy
     done

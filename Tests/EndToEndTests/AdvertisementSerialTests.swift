@@ -44,6 +44,8 @@ struct AdvertisementSerialTests {
         try await FleetLab.run { lab in
             let router = try await shortenLifetimes(lab)
             let networkd = try await startNetworkd(lab)
+            try await lab.use(.nft, on: "nat-a")
+            try await lab.use(.legacy, on: "nat-b")
             let watches = ["nat-a", "nat-b"].map { host in (host, try? lab.daemon(host, ["bash", "-c", Self.watch])) }
             let controller = try await lab.startController()
             let agents = [try await lab.startAgent("nat-a"), try await lab.startAgent("nat-b")]

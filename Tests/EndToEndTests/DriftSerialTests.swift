@@ -81,7 +81,7 @@ struct DriftSerialTests {
                         if host.backEnd == .nft { try await endFlowsOfAGapThatNobodySaw(lab, host, agent) }
                         for (number, harm) in Self.harms.enumerated() {
                             try await Task.sleep(for: .seconds(host.rest))
-                            let seconds = try await repair(lab, host, harm.line)
+                            let seconds = try await repair(lab, host, agent, harm.line)
                             #expect(seconds < host.limit, "\(host.backEnd): \(harm.kinds)")
                             // The rules are there before the line is.
                             var repairs: [Substring] = []
@@ -107,23 +107,27 @@ struct DriftSerialTests {
         }
     }
 
-    private static let state = """
+    /// Hosts of a lab see each other's processes, so the agent goes by its number.
+    private static func functions(_ agent: Daemon) -> String {
+        """
+        agent=\(agent.programInLab)
         state() {
             for program in iptables ip6tables; do $program-save | sed -E '/^#/d; s/\\[[0-9]+:[0-9]+\\]//'; done
             cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
         }
         stop() {
-            pkill -STOP -x natfleet-agent
-            until grep -q '^State:.T' /proc/$(pgrep -o -x natfleet-agent)/status; do sleep 0.01; done
+            kill -STOP $agent
+            until grep -q '^State:.T' /proc/$agent/status; do sleep 0.01; done
         }
         """
+    }
 
     /// - Returns: seconds from the last of a harm, which the agent sees as one, until all is as it was.
-    private func repair(_ lab: FleetLab, _ host: Host, _ harm: String) async throws -> Double {
+    private func repair(_ lab: FleetLab, _ host: Host, _ agent: Daemon, _ harm: String) async throws -> Double {
         let output = try await lab.shell(
             host.name,
             """
-            \(Self.state)
+            \(Self.functions(agent))
             before=$(state)
             stop
             for program in iptables ip6tables; do
@@ -131,7 +135,7 @@ struct DriftSerialTests {
             done
             [[ $(state) != "$before" ]]
             start=$EPOCHREALTIME
-            pkill -CONT -x natfleet-agent
+            kill -CONT $agent
             until [[ $(state) == "$before" ]]; do
                 ((SECONDS < 25)) || { diff <(echo "$before") <(state) >&2; exit 1; }
                 sleep 0.02
@@ -167,12 +171,13 @@ struct DriftSerialTests {
         try await Task.sleep(for: .seconds(host.rest))
         try await lab.shell(
             host.name,
-            "\(Self.state); stop\nip6tables-save >/run/now; ip6tables -t nat -F; conntrack -F -f ipv6 2>/dev/null")
+            "\(Self.functions(agent)); stop\nip6tables-save >/run/now; ip6tables -t nat -F; conntrack -F -f ipv6 2>/dev/null"
+        )
         let flow = try lab.daemon(host.client, ["bash", "-c", Self.datagrams])
         try await eventually(within: 5, "the flow begins: \(flow.output)") {
             try await lab.shell(host.name, "conntrack -L -f ipv6 -p udp 2>/dev/null ||:").contains("dport=53")
         }
-        try await lab.shell(host.name, "ip6tables-restore /run/now; pkill -CONT -x natfleet-agent")
+        try await lab.shell(host.name, "ip6tables-restore /run/now; kill -CONT \(agent.programInLab)")
         try await eventually(within: 10, "it goes out as others do: \(flow.output) \(agent.output)") {
             flow.output.split(separator: "\n").last?.hasPrefix("internet saw 2001:db8:0:100::11 ") == true
         }

@@ -21,19 +21,14 @@ struct FaultPointSerialTests {
         /// Somebody's rule makes the trial fail.
         var fails = false
 
-        /// Those before the first touch and after saving are the same with both back ends.
-        static func all(_ backEnd: BackEnd) -> [Point] {
-            let both = [
-                Point(steps: ["test"], isArmed: false), Point(steps: ["arm"], isArmed: false), Point(steps: ["apply"]),
-                Point(steps: ["prove"], isApplied: true), Point(steps: ["persist"], isApplied: true),
-            ]
-            guard backEnd == .nft else { return both }
-            return both + [
-                Point(steps: ["stage"], isArmed: false), Point(steps: ["revert"], isApplied: true, fails: true),
-                Point(steps: ["persist", "recover", "recover"], isApplied: true),
-                Point(steps: ["forget"], isApplied: true, isSaved: true),
-            ]
-        }
+        static let all = [
+            Point(steps: ["stage"], isArmed: false), Point(steps: ["test"], isArmed: false),
+            Point(steps: ["arm"], isArmed: false), Point(steps: ["apply"]), Point(steps: ["prove"], isApplied: true),
+            Point(steps: ["confirm"], isApplied: true), Point(steps: ["persist"], isApplied: true),
+            Point(steps: ["revert"], isApplied: true, fails: true),
+            Point(steps: ["persist", "recover", "recover"], isApplied: true),
+            Point(steps: ["forget"], isApplied: true, isSaved: true),
+        ]
     }
 
     private static let foreign = "FORWARD -m comment --comment foreign -j DROP"
@@ -47,7 +42,7 @@ struct FaultPointSerialTests {
             try await lab.apply(Policies.egress)
             try await lab.converged("nat-a")
             let before = try await lab.machine("nat-a")
-            for (number, point) in Point.all(backEnd).enumerated() {
+            for (number, point) in Point.all.enumerated() {
                 await agent.end()
                 let (what, rule) = ("\(point.steps)", "--to-destination 10.0.1.80:\(81 + number)")
                 if point.fails { try await lab.shell("nat-a", "iptables -t mangle -A \(Self.foreign)") }

@@ -38,7 +38,13 @@ final class FleetLab: Sendable {
         let keeper = try Daemon(script, ["up", name, "--hold"])
         do {
             try await eventually(within: 30, "the lab is up: \(keeper.output)") { keeper.output.contains("ready") }
-            try await body(FleetLab(name: name, keeper: keeper))
+            let lab = FleetLab(name: name, keeper: keeper)
+            // Where a test does not say which.
+            if let word = ProcessInfo.processInfo.environment["NATFLEET_BACKEND"] {
+                let backEnd = try #require(BackEnd(rawValue: word), "NATFLEET_BACKEND is nft or legacy")
+                for host in ["nat-a", "nat-b", "nat-c"] { try await lab.use(backEnd, on: host) }
+            }
+            try await body(lab)
         } catch {
             await keeper.endInput()
             throw error

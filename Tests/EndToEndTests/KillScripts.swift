@@ -84,4 +84,11 @@ extension Daemon {
         { pid = child }
         return pid
     }
+
+    /// As the hosts of its lab number it.
+    var programInLab: Int32 {
+        let status = try? String(contentsOfFile: "/proc/\(program)/status", encoding: .utf8)
+        let line = status?.split(separator: "\n").first { $0.hasPrefix("NSpid:") }
+        return line?.split(separator: "\t").last.flatMap { Int32($0) } ?? 0
+    }
 }

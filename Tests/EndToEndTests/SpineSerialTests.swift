@@ -43,7 +43,7 @@ struct SpineSerialTests {
             }
 
             // The counter counts: without nat the same traffic is a leak, while no agent can put nat back.
-            try await lab.shell("nat-a", "pkill -STOP -x natfleet-agent")
+            kill(agents[0].program, SIGSTOP)
             for program in ["iptables", "ip6tables"] {
                 try await lab.shell("nat-a", "\(program) -t nat -F NATFLEET-POST; conntrack -F 2>/dev/null")
             }
@@ -53,7 +53,7 @@ struct SpineSerialTests {
             #expect(!moved.contains("ipv4=0") && !moved.contains("ipv6=0"), "\(moved)")
 
             // And the agent puts the rules back by itself, and ends the flows that went out untranslated.
-            try await lab.shell("nat-a", "pkill -CONT -x natfleet-agent")
+            kill(agents[0].program, SIGCONT)
             try await eventually(within: 30, "the flushed chain is back") {
                 try await lab.ask("client-a", "tcp", "198.51.100.7", 80).hasPrefix("internet saw 203.0.113.11")
             }

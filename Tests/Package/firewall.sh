@@ -29,6 +29,9 @@ shown() {
         END { if (code == "") print (list == "" ? "none" : list) }'
 }
 
+# shown_of CODE FAMILY: of one family.
+shown_of() { shown "$1" | grep " $2, "; }
+
 served() {
     expect "client-b -> internet, IPv4, $1" "internet saw 203.0.113.12 *" "$lab" ask "$name" client-b tcp 198.51.100.7 80
     expect "client-b -> internet, IPv6, $1" "internet saw 2001:db8:0:100::12 *" \
@@ -126,7 +129,10 @@ beside_firewalld() {
     in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; apt-get -qq install firewalld' >"$work/apt" 2>&1 ||
         { tail -n 5 "$work/apt"; failed "apt-get install firewalld"; }
     # It forwards nothing between interfaces that it was not told of.
-    expect "who rejects clients is named" "*critical probe-failed IPv4, *'inet firewalld filter_FORWARD'*" shown probe-failed
+    for family in IPv4 IPv6; do
+        expect "who rejects clients is named, $family" "*critical probe-failed $family, *'inet firewalld filter_FORWARD'*" \
+            shown_of probe-failed "$family"
+    done
     in_machine nat-b sh -c 'firewall-cmd --permanent --zone=public --add-interface=eth0; firewall-cmd --reload' >"$work/said"
     kernel nft list table inet firewalld >"$work/firewalld"
     served "firewalld, told of the interface"

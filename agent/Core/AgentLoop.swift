@@ -33,6 +33,8 @@ package struct AgentLoop: Sendable {
         let (events, sender) = AsyncStream.makeStream(of: AgentEvent.self)
         var machine = AgentMachine(
             isEnrolled: await link.isEnrolled, status: await reconciler.firstStatus, wholeLook: news == nil ? 10 : 300)
+        // Before any news: a trial that was left comes first.
+        sender.yield(.started)
         await withDiscardingTaskGroup { group in
             group.addTask { await ticker(sender) }
             if let news {
@@ -41,7 +43,6 @@ package struct AgentLoop: Sendable {
                 }
             }
             var checkIn: Task<Void, Never>?
-            sender.yield(.started)
             for await event in events {
                 for action in machine.handle(event, now: clock(), unit: Double.random(in: 0..<1)) {
                     switch action {

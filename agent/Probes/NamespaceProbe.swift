@@ -229,13 +229,15 @@ package actor NamespaceProbe: DataPathProbe {
         return made
     }
 
-    /// Whether nobody turned up with an address that was guessed. Looking takes no more than a thousandth of the time.
+    /// Whether nobody turned up with an address that was guessed, nor left one that is better. Looking takes no more than a
+    /// thousandth of the time.
     private func isAlone(_ client: PrivateClient) async throws(KernelError) -> Bool {
-        let (guesses, start) = (client.guesses, ContinuousClock.now)
-        guard !guesses.isEmpty, start >= nextLook else { return true }
-        let seen = try await AddressUse(programs: programs, flows: flows).seen(guesses, asking: targets)
+        let (guesses, missed, start) = (client.guesses, client.missed.subtracting(strangers.keys), ContinuousClock.now)
+        guard !guesses.isEmpty || !missed.isEmpty, start >= nextLook else { return true }
+        let found = try await AddressUse(programs: programs, flows: flows).seen(guesses.union(missed), asking: targets)
         nextLook = .now + start.duration(to: .now) * 1000
-        guard !seen.isEmpty else { return true }
+        let seen = found.filter { guesses.contains($0.key) }
+        guard !seen.isEmpty else { return missed.isSubset(of: found.keys) }
         strangers.merge(seen) { $1 }
         let who = seen.map { "\($0.key) \($0.value)" }.sorted().joined(separator: ", ")
         log.notice("the probe's client gives up its address, which is somebody's", metadata: ["seen": "\(who)"])

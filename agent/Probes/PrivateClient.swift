@@ -42,6 +42,11 @@ struct PrivateClient: Sendable {
         Set(choices.compactMap { Self.chosen($0, not: inUse) }.filter { !$0.isKept }.map(\.address))
     }
 
+    /// Addresses that it would rather have, and that somebody had.
+    var missed: Set<IPAddress> {
+        Set(choices.flatMap { $0.prefix { inUse[$0.address] != nil }.map(\.address) })
+    }
+
     /// The address that an entry is asked from; nil where there is none.
     func address(for entry: ProbePlan.Entry) -> IPAddress? { Self.chosen(entry.clients, not: inUse)?.address }
 

@@ -165,7 +165,7 @@ struct Change: Sendable {
         if !inputs.isEmpty {
             for input in inputs { try await kernel.restore(family, input) }
             actual = try await kernel.observe(family)
-            if let wrong = Netfilter.differences(of: actual, from: wanted).first {
+            if let wrong = await differences(of: actual, from: wanted, family).first {
                 throw KernelError(
                     "\(family.program)-restore ended well, and \(family.program)-save then showed other rules: \(wrong)"
                 )
@@ -173,6 +173,18 @@ struct Change: Sendable {
         }
         // Where others took rules away meanwhile that place may be gone: then the first one is as good.
         for input in planJumpsBack(from: actual, to: wanted).inputs { try? await kernel.restore(family, input) }
+    }
+
+    /// What was there may be in the words of programs that were replaced since.
+    private func differences(
+        of actual: OwnedState, from wanted: OwnedState, _ family: IPFamily
+    ) async -> [Difference] {
+        let found = Netfilter.differences(of: actual, from: wanted)
+        var fresh = Spelling()
+        guard !found.isEmpty, let spelled = try? await kernel.spell(wanted, family, actual: .none, &fresh) else {
+            return found
+        }
+        return Netfilter.differences(of: actual, from: spelled)
     }
 
     private func openLedger() throws(ChangeFailure) -> SysctlLedger {

@@ -14,6 +14,16 @@ extension Reconciler {
     /// - Parameter before: what ran when the flows may have begun, nil for nothing.
     func oweSweep(since before: AppliedState?) {
         if !unswept.contains(before) { unswept.append(before) }
+        // Where sweeping always fails: whole policies are not kept for that.
+        if unswept.count > 8 { unswept.removeFirst() }
+    }
+
+    /// What is owed of a first trial that was taken back.
+    func sweepWithoutPolicy() {
+        guard let facts = unswept.compactMap(\.self).last?.facts,
+            let nothing = try? compile(.none, on: facts)
+        else { return }
+        sweep(running: nothing, on: facts)
     }
 
     /// Pays what is owed; a failure shows, and is made up for with the next look.

@@ -18,7 +18,10 @@ extension Reconciler {
         isTrimDue = false
         troubles[.drift] = drift.conditions(clock())
         if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
-        guard let applied else { return report() }
+        guard let applied else {
+            sweepWithoutPolicy()
+            return report()
+        }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
             troubles[.work] = nil

@@ -25,7 +25,10 @@ extension Reconciler {
             case .test: try await test()
             case .arm(let seconds): try arm(seconds)
             case .apply: try await apply()
-            case .prove: return (.succeeded, report(try await prove()))
+            case .prove:
+                let outcome = try await prove()
+                machinery.reach("confirm")
+                return (.succeeded, report(outcome))
             case .persist: await persistAttempt()
             case .revert(let failure): return await revert(failure)
             }
@@ -149,21 +152,38 @@ extension Reconciler {
     }
 
     private func revert(_ failure: TrialFailure) async -> (TrialEvent, WorkReport) {
-        // Without a trial of its own this agent takes back one that it found, and that did not go at first.
-        let journal = attempt?.journal ?? (try? files.load(TrialJournal.self, .trial))
+        let journal: TrialJournal?
+        do throws(StateFileError) {
+            // Without a trial of its own this agent takes back one that it found, and that did not go at first.
+            journal = if let own = attempt?.journal { own } else { try journalFound() }
+        } catch {
+            return getStuck(failure, [error.description])
+        }
         guard let journal else { return (.succeeded, conclude()) }
         return await takeBack(journal, failure) ?? (.succeeded, conclude())
+    }
+
+    /// - Returns: nil where there is none; one that nobody can understand is given up.
+    /// - Throws: where the disk does not give it: then it is still owed.
+    private func journalFound() throws(StateFileError) -> TrialJournal? {
+        guard let bytes = try files.read(.trial) else { return nil }
+        do {
+            return try WireJSON.decode(TrialJournal.self, from: Data(bytes))
+        } catch {
+            log.error("a trial was left and cannot be understood", metadata: ["reason": "\(error)"])
+            owe(.trial)
+            return nil
+        }
     }
 
     /// A trial that an agent before this one did not end.
     private func recover() async -> (TrialEvent, WorkReport) {
         let found: TrialJournal?
         do throws(StateFileError) {
-            found = try files.load(TrialJournal.self, .trial)
+            found = try journalFound()
         } catch {
-            log.error("a trial was left and cannot be read", metadata: ["reason": "\(error.description)"])
-            owe(.trial)
-            return (.succeeded, report())
+            let failure = TrialFailure(.reverted, "the agent ended before the change was confirmed")
+            return getStuck(failure, [error.description])
         }
         // What was heard may not have reached the controller before the agent ended.
         guard let found else { return (.succeeded, report(refusal?.outcome)) }
@@ -172,6 +192,11 @@ extension Reconciler {
             refusal = nil
             owe(.refusal, .trial)
             return (.succeeded, report())
+        }
+        if let id = found.id, let refusal, id == refusal.trial {
+            // Why is known; whether all went back is not.
+            let failure = TrialFailure(refusal.outcome.result, refusal.outcome.detail, cause: refusal.cause)
+            return await takeBack(found, failure) ?? (.failed(failure), conclude())
         }
         let who = found.bootID == kernel.bootID() ? "the agent ended" : "the machine was restarted"
         let failure = TrialFailure(.reverted, "\(who) before the change was confirmed")
@@ -195,7 +220,7 @@ extension Reconciler {
                 return getStuck(failure, [error.description])
             }
         }
-        _ = remember(trial.desired, trial.facts, failure)
+        _ = remember(trial.desired, trial.facts, failure, trial.id)
         owe(.trial)
         return nil
     }
@@ -208,7 +233,9 @@ extension Reconciler {
     }
 
     /// Keeps why a desired state does not run, so that it is not tried for nothing.
-    private func remember(_ desired: DesiredState, _ facts: HostFacts?, _ failure: TrialFailure) -> TrialFailure {
+    private func remember(
+        _ desired: DesiredState, _ facts: HostFacts?, _ failure: TrialFailure, _ trial: String? = nil
+    ) -> TrialFailure {
         let isSame =
             refusal?.desired.hash == desired.hash && refusal?.outcome.detail == failure.reason
             && refusal.map { desired.isAskedAfter($0.desired) } == false
@@ -220,7 +247,7 @@ extension Reconciler {
         let fresh = Refusal(
             desired: desired, facts: facts,
             outcome: Outcome(hash: desired.hash, result: failure.result, detail: failure.reason, at: at),
-            cause: failure.cause)
+            cause: failure.cause, trial: trial)
         refusal = fresh
         log.warning(
             "policy not applied",

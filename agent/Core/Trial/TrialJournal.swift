@@ -35,4 +35,6 @@ package struct Refusal: Codable, Hashable, Sendable {
     package var facts: HostFacts?
     package var outcome: Outcome
     package var cause: FailureCause?
+    /// Of the trial that ended in this (`TrialJournal.id`); nil where it was not armed, or for what an older agent wrote.
+    package var trial: String?
 }
