@@ -144,7 +144,7 @@ rules_cannot_be_loaded() {
     mv "$work/nat-a/usr/sbin/xtables-nft-multi" "$work/nat-a/opt"
     boot nat-a
     expect "the restore unit has failed" "failed" in_machine nat-a systemctl is-active natfleet-forwarding
-    expect "its status says why" "*iptables-restore: not found*restore failed" reason_in_status not.found
+    expect "its status says why" "*iptables-save is not installed*restore failed" reason_in_status is.not.installed
     expect "and that it closed the gate" "*ip_forward was 1 without natfleet's rules and is 0 now" reason_in_status ip_forward
     # On a real machine no interface is up yet; the lab's network is there all the time.
     expect "which was before the network comes up" "*network-pre.target*" \
