@@ -93,4 +93,8 @@ stop_agent() {
     on nat-a kill "$pid"
     wait_for 10 "the agent's end" bash -c '! "$0" exec "$1" nat-a -- test -e "/proc/$2"' "$lab" "$name" "$pid"
 }
-resume_agent() { on nat-a bash -c "exec '$bin/natfleet-agent' run >>/run/agent.log 2>&1" </dev/null & }
+# Its first look may write down what has changed meanwhile.
+resume_agent() {
+    on nat-a bash -c "exec '$bin/natfleet-agent' run >>/run/agent.log 2>&1" </dev/null &
+    sleep 3
+}
