@@ -13,6 +13,18 @@ final class Daemon: Sendable {
 
     private final class Printed: Sendable {
         let text = Mutex("")
+
+        /// By a thread and a descriptor of its own: a `readabilityHandler` whose descriptor is closed while another program
+        /// starts can bring libdispatch down.
+        func read(_ descriptor: Int32) {
+            let own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+            Thread.detachNewThread {
+                let handle = FileHandle(fileDescriptor: own, closeOnDealloc: true)
+                while case let data = handle.availableData, !data.isEmpty {
+                    self.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
+                }
+            }
+        }
     }
 
     init(_ path: String, _ arguments: [String]) throws {
@@ -22,13 +34,8 @@ final class Daemon: Sendable {
         process.standardInput = input
         process.standardOutput = output
         process.standardError = output
-        let printed = printed
-        output.fileHandleForReading.readabilityHandler = { handle in
-            let data = handle.availableData
-            if data.isEmpty { handle.readabilityHandler = nil }
-            printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
-        }
         try withoutBlockedSignals { try process.run() }
+        printed.read(output.fileHandleForReading.fileDescriptor)
         self.pid = process.processIdentifier
         self.process = Mutex(process)
         self.input = input

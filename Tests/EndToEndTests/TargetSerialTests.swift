@@ -48,7 +48,10 @@ struct TargetSerialTests {
             // something keeps their answers from clients, and nothing else.
             try await lab.shell("internet", Self.both("-D \(refusal)"))
             try await lab.shell("nat-a", Self.both("-I FORWARD -p 253 -j ACCEPT"))
-            try await lab.converged("nat-a")
+            try await eventually(within: 45, "they are seen to be back: \(codes)") {
+                codes = try await lab.instance("nat-a")?.status?.conditions.map(\.code) ?? []
+                return codes.isEmpty
+            }
             try await lab.shell("nat-a", Self.both("-D FORWARD -p 253 -j ACCEPT"))
             let before = try await lab.machine("nat-a")
             try await held.hold(at: "prove") {
