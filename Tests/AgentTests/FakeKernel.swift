@@ -30,7 +30,7 @@ final class FakeKernel: Kernel {
         var spelling: @Sendable (String) -> String = { $0 }
         /// What was loaded into throwaway namespaces.
         var rehearsed: [String] = []
-        /// nil as on legacy; a test that sets it has to move it too.
+        /// nil where nobody counts; a test that sets it has to move it too.
         var generation: UInt32?
         /// What was done while forwarding was on without a masquerade.
         var leaks: [String] = []
@@ -102,7 +102,17 @@ final class FakeKernel: Kernel {
         }
     }
 
-    func rulesetGeneration() -> UInt32? { machine.withLock { $0.generation } }
+    func rulesMark(contents: Bool) -> RulesMark {
+        machine.withLock { machine in
+            var mark = RulesMark(generation: machine.generation)
+            guard machine.facts.iptables.backend == .legacy else { return mark }
+            let texts = IPFamily.allCases.map(machine.text)
+            mark.legacy = LegacyMark(
+                outline: texts.map { $0.split(separator: "\n").count }.hashValue,
+                contents: contents ? texts.hashValue : nil)
+            return mark
+        }
+    }
 
     func surroundings() -> Surroundings {
         machine.withLock {

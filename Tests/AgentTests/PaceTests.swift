@@ -31,6 +31,10 @@ struct PaceTests {
         let next: (after: Double, look: Look)
     }
 
+    private static func quiet(onLegacy: Bool = false, rules: Int = 10) -> LookResult {
+        LookResult(isBlind: false, isSilent: onLegacy, rules: rules)
+    }
+
     private static func fight(_ isBlind: Bool, others: Bool = false, rules: Int = 10, again: Double? = nil)
         -> LookResult
     {
@@ -39,8 +43,9 @@ struct PaceTests {
 
     static let cases: [Case] = [
         Case(testDescription: "nft", result: LookResult(isBlind: false), next: (9.75, .glance)),
-        Case(testDescription: "legacy", result: LookResult(rules: 1000), next: (9.75, .rules)),
-        Case(testDescription: "legacy, many rules", result: LookResult(rules: 1001), next: (59.75, .rules)),
+        Case(testDescription: "legacy", result: quiet(onLegacy: true), next: (4.75, .glance)),
+        Case(testDescription: "only reading tells", result: LookResult(rules: 1000), next: (9.75, .rules)),
+        Case(testDescription: "only reading tells, many rules", result: LookResult(rules: 1001), next: (59.75, .rules)),
         Case(
             testDescription: "nft, many rules", result: LookResult(isBlind: false, rules: 9999), next: (9.75, .glance)),
         Case(testDescription: "news on nft", result: LookResult(isBlind: false), news: .glance, next: (5, .glance)),
@@ -72,6 +77,22 @@ struct PaceTests {
         if let news = row.news { pace.heard(news) }
         let due = 100.25 + row.next.after
         #expect(pace.due(due - 0.05) == nil && pace.due(due) == row.next.look)
+    }
+
+    /// Between glances at how many there are.
+    @Test(arguments: [(1000, 10.0), (1001, 60)]) func looksAtWhatRulesSayOnLegacy(rules: Int, period: Double) {
+        var pace = Pace()
+        pace.begin(.everything, 0)
+        pace.end(Self.quiet(onLegacy: true, rules: rules), 0)
+        var looks: [Look: [Double]] = [:]
+        for now in stride(from: 1.0, through: 121, by: 1) {
+            guard let look = pace.due(now) else { continue }
+            looks[look, default: []].append(now)
+            pace.begin(look, now)
+            pace.end(Self.quiet(onLegacy: true, rules: rules), now)
+        }
+        #expect(looks[.rules] == Array(stride(from: period, through: 121, by: period)))
+        #expect(looks[.glance]?.count == 24 - Int(120 / period))
     }
 
     @Test func readsEverythingEveryFiveMinutes() {

@@ -21,9 +21,8 @@ package protocol Kernel: Sendable {
     func interfacesInKeys(_ family: IPFamily) -> [String]
     /// nil where the kernel has no such key.
     func sysctl(_ key: String) throws(KernelError) -> String?
-    /// A number that grows with every change of nftables rules in this network namespace, whoever makes it; nil where
-    /// nobody counts. Tells nothing of rules of the legacy back end.
-    func rulesetGeneration() -> UInt32?
+    /// - Parameter contents: look at rules of the legacy back end too, not only at how many there are.
+    func rulesMark(contents: Bool) -> RulesMark
     /// Costs a few reads of files.
     func surroundings() -> Surroundings
     /// Differs after a reboot.
@@ -42,7 +41,7 @@ package struct Surroundings: Hashable, Sendable {
     package var program: String
     /// Tables of the legacy back end, both families, as /proc/net/ip_tables_names and ip6_tables_names list them.
     package var legacyTables: [String]
-    /// As `Kernel.rulesetGeneration`.
+    /// As in `RulesMark`.
     package var generation: UInt32?
 
     package init(program: String, legacyTables: [String], generation: UInt32?) {

@@ -3,9 +3,9 @@
 
 /// How much of the machine to look at.
 package enum Look: Int, Comparable, Hashable, Sendable {
-    /// The generation of the rules and the sysctls; more only where they moved.
+    /// The generation of the rules, on legacy how many there are, and the sysctls; more only where they moved.
     case glance
-    /// The rules too.
+    /// What the rules say too.
     case rules
     /// Host facts and saved files too.
     case everything
@@ -15,9 +15,11 @@ package enum Look: Int, Comparable, Hashable, Sendable {
 
 /// What the last look says of the next ones.
 package struct LookResult: Hashable, Sendable {
-    /// Rules may change without a generation that tells: they have to be read.
+    /// Nothing but reading the rules with a program tells whether they have changed.
     package var isBlind: Bool
-    /// The legacy back end has tables, whose rules come and go without news.
+    /// The kernel tells by itself of no change of rules: those of the legacy back end.
+    package var isSilent: Bool
+    /// The legacy back end has tables beside ours, whose rules come and go without news.
     package var hasOtherTables: Bool
     /// Own rules, both families.
     package var rules: Int
@@ -27,24 +29,27 @@ package struct LookResult: Hashable, Sendable {
     package var again: Double?
 
     package init(
-        isBlind: Bool = true, hasOtherTables: Bool = false, rules: Int = 0, isContended: Bool = false,
-        again: Double? = nil
+        isBlind: Bool = true, isSilent: Bool = false, hasOtherTables: Bool = false, rules: Int = 0,
+        isContended: Bool = false, again: Double? = nil
     ) {
-        (self.isBlind, self.hasOtherTables, self.rules) = (isBlind, hasOtherTables, rules)
-        (self.isContended, self.again) = (isContended, again)
+        (self.isBlind, self.isSilent, self.hasOtherTables) = (isBlind, isSilent, hasOtherTables)
+        (self.rules, self.isContended, self.again) = (rules, isContended, again)
     }
 }
 
 /// When to look at the kernel (DESIGN §6, *drift*). Times are seconds of one clock that never goes back.
 ///
 /// On nft a glance every 10 s costs a few reads of files, and news of the kernel are looked into at once; everything is read
-/// every 5 min. On legacy, which sends no news, rules are read every 10 s, above 1,000 rules every 60 s. A look takes
-/// no more than a twentieth of the time, short ones at least, and rules that somebody else fights over are put back every 30 s.
+/// every 5 min. Legacy sends no news: a glance every 5 s, and what the rules say every 10 s, above 1,000 rules every 60 s.
+/// A look takes no more than a twentieth of the time, short ones at least, and rules that somebody else fights over are put
+/// back every 30 s.
 struct Pace: Hashable, Sendable {
     private static let contendedGap = 30.0
 
     private var began = -Double.infinity
     private var ended = -Double.infinity
+    /// When there was a look at what the rules say.
+    private var rules = -Double.infinity
     private var everything = -Double.infinity
     private var news: Look?
     private var result = LookResult()
@@ -64,9 +69,8 @@ struct Pace: Hashable, Sendable {
         }
         let gap = min(5, max(0.2, (ended - began) * 20))
         if let news, now - ended >= gap { return news }
-        let period =
-            result.isContended ? Self.contendedGap : result.isBlind && result.rules > 1000 ? 60.0 : 10
-        if now - began >= period { return result.isBlind ? .rules : .glance }
+        if result.isBlind || result.isSilent, now - rules >= period(result.rules > 1000 ? 60 : 10) { return .rules }
+        if !result.isBlind, now - began >= period(result.isSilent ? 5 : 10) { return .glance }
         // A glance costs next to nothing, whatever the look before it took.
         if let again = result.again, now - ended >= max(result.isBlind ? gap : 0.2, again) { return .glance }
         return nil
@@ -74,8 +78,11 @@ struct Pace: Hashable, Sendable {
 
     mutating func begin(_ look: Look, _ now: Double) {
         (began, ended, news) = (now, now, nil)
+        if look >= .rules || result.isBlind { rules = now }
         if look == .everything { everything = now }
     }
+
+    private func period(_ seconds: Double) -> Double { result.isContended ? Self.contendedGap : seconds }
 
     mutating func end(_ result: LookResult, _ now: Double) { (ended, self.result) = (now, result) }
 

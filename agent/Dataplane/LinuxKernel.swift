@@ -6,24 +6,38 @@ package import NATPolicy
 package import NetAddress
 package import Netfilter
 
+/// The kernel's own answers on whether rules have changed.
+package struct RulesMarks: Sendable {
+    /// Of the nf_tables ruleset.
+    let generation: @Sendable () -> UInt32?
+    /// Of the legacy back end's tables that are named.
+    let legacy: @Sendable (_ tables: [IPFamily: [String]], _ contents: Bool) -> LegacyMark?
+
+    package init(
+        generation: @escaping @Sendable () -> UInt32?,
+        legacy: @escaping @Sendable (_ tables: [IPFamily: [String]], _ contents: Bool) -> LegacyMark?
+    ) {
+        (self.generation, self.legacy) = (generation, legacy)
+    }
+}
+
 /// The real machine: iptables and ip6tables, iproute2, /proc/sys.
 package struct LinuxKernel: Kernel {
     let runner: CommandRunner
     let vpcCIDRs: [CIDR]
     let controller: [Endpoint]
-    let generation: @Sendable () -> UInt32?
+    let marks: RulesMarks
     /// Seconds that the legacy back end waits for its lock while somebody else has it.
     package var lockWait = 10
 
     /// - Parameters:
     ///   - vpcCIDRs: what the configuration says of the VPC.
     ///   - controller: where the agent reaches its controller, if that is a literal address.
-    ///   - generation: of the nf_tables ruleset.
     package init(
         runner: CommandRunner = CommandRunner(), vpcCIDRs: [CIDR], controller: [Endpoint],
-        generation: @escaping @Sendable () -> UInt32?
+        marks: RulesMarks
     ) {
-        self.generation = generation
+        self.marks = marks
         self.runner = runner
         self.vpcCIDRs = vpcCIDRs
         self.controller = controller
@@ -71,15 +85,20 @@ package struct LinuxKernel: Kernel {
         _ = try await runner.run(family.program("-restore"), arguments, input: input)
     }
 
-    package func rulesetGeneration() -> UInt32? { generation() }
+    package func rulesMark(contents: Bool) -> RulesMark {
+        let names = Dictionary(uniqueKeysWithValues: IPFamily.allCases.map { ($0, legacyTables($0)) })
+        return RulesMark(generation: marks.generation(), legacy: marks.legacy(names, contents))
+    }
 
     package func surroundings() -> Surroundings {
-        let tables = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].flatMap { path in
-            let bytes = (try? readFile(path)).flatMap(\.self) ?? []
-            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
-        }
-        return Surroundings(
-            program: runner.locate("iptables").flatMap(resolved) ?? "", legacyTables: tables, generation: generation())
+        Surroundings(
+            program: runner.locate("iptables").flatMap(resolved) ?? "",
+            legacyTables: IPFamily.allCases.flatMap(legacyTables), generation: marks.generation())
+    }
+
+    private func legacyTables(_ family: IPFamily) -> [String] {
+        let bytes = (try? readFile("/proc/net/\(family == .ipv4 ? "ip" : "ip6")_tables_names")).flatMap(\.self) ?? []
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
     package func bootID() -> String {

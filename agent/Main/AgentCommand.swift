@@ -48,7 +48,7 @@ struct Run: AsyncParsableCommand {
         var kernel = LinuxKernel(
             runner: limit.map { CommandRunner(timeout: .seconds($0)) } ?? CommandRunner(),
             vpcCIDRs: configuration.vpcCIDRs, controller: controllerEndpoints(configuration.controller),
-            generation: rulesetGeneration)
+            marks: .kernel)
         if let seconds = secondsOfTest("NATFLEET_LOCK_SECONDS") { kernel.lockWait = seconds }
         var machinery = Machinery(
             kernel: kernel, flows: ConntrackTable(), files: files, probe: makeProbe(log),
@@ -84,7 +84,7 @@ struct Restore: AsyncParsableCommand {
         let log = makeLogger()
         let directory = try exitOnFault(log) { try loadStateDirectory(config) }
         let files = try exitOnFault(log) { try DirectoryStateFiles(directory: directory) }
-        let kernel = LinuxKernel(vpcCIDRs: [], controller: [], generation: rulesetGeneration)
+        let kernel = LinuxKernel(vpcCIDRs: [], controller: [], marks: .kernel)
         let machinery = Machinery(kernel: kernel, flows: ConntrackTable(), files: files)
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         guard await reconciler.restore() else { throw ExitCode(1) }

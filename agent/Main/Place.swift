@@ -39,7 +39,7 @@ struct Place {
         LinuxKernel(
             vpcCIDRs: configuration?.vpcCIDRs ?? [],
             controller: configuration.map { controllerEndpoints($0.controller) } ?? [],
-            generation: rulesetGeneration)
+            marks: .kernel)
     }
 
     func look(whole: Bool) async -> Inspection {

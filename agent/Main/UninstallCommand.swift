@@ -46,7 +46,7 @@ struct UninstallCommand: AsyncParsableCommand {
         defer { lock.release() }
         let log = Logger(label: "natfleet-agent") { _ in SwiftLogNoOpLogHandler() }
         let machinery = Machinery(
-            kernel: LinuxKernel(vpcCIDRs: [], controller: [], generation: rulesetGeneration), flows: ConntrackTable(),
+            kernel: LinuxKernel(vpcCIDRs: [], controller: [], marks: .kernel), flows: ConntrackTable(),
             files: files, probe: makeProbe(log), persistence: LinuxPersistence())
         var report = await Uninstall(machinery, disableUnit: AgentUnit.disable)
             .run(keepNAT: keepNat, keepIdentity: keepIdentity)

@@ -19,7 +19,7 @@ struct PreparedChange: Sendable {
 /// What is remembered of a look at the rules.
 struct RulesReading: Sendable {
     /// Of the rules that were looked at, or older.
-    let generation: UInt32?
+    let mark: RulesMark
     /// Jumps with others' rules above them, a sentence each.
     var displaced: [IPFamily: [String]] = [:]
 }
@@ -51,7 +51,7 @@ struct Change: Sendable {
     ) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
         let (kernel, spelling) = (kernel, spelling)
-        var reading = RulesReading(generation: kernel.rulesetGeneration())
+        var reading = RulesReading(mark: kernel.rulesMark(contents: true))
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             try await attempt { () throws(KernelError) in
@@ -125,7 +125,7 @@ struct Change: Sendable {
 
     private func verify(_ target: Target) async throws(ChangeFailure) -> RulesReading {
         let kernel = kernel
-        var reading = RulesReading(generation: kernel.rulesetGeneration())
+        var reading = RulesReading(mark: kernel.rulesMark(contents: true))
         reading.displaced = try await eachFamily { family throws(ChangeFailure) in
             let actual = try await attempt { () throws(KernelError) in try await kernel.observe(family) }
             let wrong = Netfilter.differences(of: actual, from: target.rules[family] ?? .none)

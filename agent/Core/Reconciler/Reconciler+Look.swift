@@ -50,10 +50,14 @@ extension Reconciler {
     /// - Returns: nil where nothing has moved.
     private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
         let policy = applied.desired.policy
-        if haveRulesMoved(look) { oweSweep(since: applied) }
+        let areRulesSame = areRulesSame(look)
+        // An agent may have ended between a repair and its sweep.
+        if settled == nil || areRulesSame == false || look == .everything && mayHaveBeenOthers {
+            oweSweep(since: applied)
+        }
         let ground = try await ground(applied, look)
         let isDiskDue = isDiskDue(look)
-        let isQuiet = ground.compiled == nil && troubles[.work] == nil && isSettled() && !isDiskDue
+        let isQuiet = ground.compiled == nil && troubles[.work] == nil && areRulesSame == true && areSettingsSame() && !isDiskDue
         if isQuiet { settled?.seen = ground.seen }
         if isQuiet, unswept.isEmpty { return nil }
         let compiled =
@@ -143,26 +147,24 @@ extension Reconciler {
 
     // MARK: What has moved
 
-    /// Nothing has moved since the last whole look.
-    private func isSettled() -> Bool {
-        guard let settled, let generation = settled.generation, generation == kernel.rulesetGeneration() else {
-            return false
-        }
+    /// Nobody has changed rules since they were read last; nil where only reading them tells.
+    private func areRulesSame(_ look: Look) -> Bool? {
+        guard let settled, settled.mark.covers(settled.backEnd) else { return nil }
+        return settled.mark.isSame(as: kernel.rulesMark(contents: look > .glance), settled.backEnd)
+    }
+
+    /// Others may have changed rules and put them back as they were, with flows that began in between: nobody counts.
+    private var mayHaveBeenOthers: Bool { settled?.backEnd != .nft || settled?.mark.generation == nil }
+
+    private func areSettingsSame() -> Bool {
+        guard let settled else { return false }
         let size = sized.map { [ConntrackSize.maxKey: "\($0.max)"] } ?? [:]
         return settled.sysctls.merging(size) { $1 }.allSatisfy { (try? kernel.sysctl($0.key)) == $0.value }
     }
 
-    /// Whether others may have changed rules and put them back as they were, with flows that began in between.
-    private func haveRulesMoved(_ look: Look) -> Bool {
-        // An agent may have ended between a repair and its sweep, and others may have done anything since.
-        guard let settled else { return true }
-        guard let generation = settled.generation else { return look == .everything }
-        return generation != kernel.rulesetGeneration()
-    }
-
     /// Whether what this back end's own generation does not tell differs from when it was seen last.
     private func haveSurroundingsChanged() -> Bool {
-        guard let backEnd = settled?.facts.iptables.backend, let surroundings else { return false }
+        guard let backEnd = settled?.backEnd, let surroundings else { return false }
         let now = kernel.surroundings()
         if backEnd == .legacy, now.generation != surroundings.generation { return true }
         return (now.program, now.legacyTables) != (surroundings.program, surroundings.legacyTables)

@@ -118,7 +118,7 @@ extension Reconciler {
 
     /// Without reading all rules.
     private func knowsJumpsAreFirst(_ families: Set<IPFamily>) -> Bool {
-        guard let settled, let generation = settled.generation, generation == kernel.rulesetGeneration() else {
+        guard let settled, settled.mark.isSame(as: kernel.rulesMark(contents: true), settled.backEnd) else {
             return false
         }
         return families.allSatisfy { settled.displaced[$0]?.isEmpty == true }

@@ -18,8 +18,8 @@ import Netfilter
 package actor Reconciler {
     /// What was read last and found to be as it should.
     struct Settled {
-        /// nil where rules may change without one: on the legacy back end.
-        var generation: UInt32?
+        /// Of the rules then.
+        var mark = RulesMark()
         /// Jumps with others' rules above them, a sentence each.
         var displaced: [IPFamily: [String]]
         var sysctls: [String: String]
@@ -29,17 +29,18 @@ package actor Reconciler {
         var seen: HostFacts?
 
         init(_ change: PerformedChange, _ facts: HostFacts, seen: HostFacts?) {
-            generation = nil
             (displaced, sysctls, self.facts, self.seen) = ([:], [:], facts, seen)
             read(change)
         }
 
         /// The same facts, another change.
         mutating func read(_ change: PerformedChange) {
-            generation = facts.iptables.backend == .nft ? change.reading.generation : nil
+            mark = change.reading.mark
             displaced = change.reading.displaced
             sysctls.merge(change.sysctls) { $1 }
         }
+
+        var backEnd: HostFacts.Iptables.Backend { facts.iptables.backend }
     }
 
     /// A trial under way.
@@ -160,8 +161,8 @@ package actor Reconciler {
         status.conditions = updateConditions()
         var report = WorkReport(status: status, outcome: outcome, retry: retry)
         report.look = LookResult(
-            isBlind: settled == nil || settled?.generation == nil,
-            hasOtherTables: surroundings?.legacyTables.isEmpty == false,
+            isBlind: settled.map { !$0.mark.covers($0.backEnd) } ?? true, isSilent: settled?.backEnd == .legacy,
+            hasOtherTables: settled?.backEnd == .nft && surroundings?.legacyTables.isEmpty == false,
             rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
             again: health.board.wait)
         return report
