@@ -32,12 +32,14 @@ struct FakeHost {
     /// The agent as it starts: knows nothing but what is on disk.
     func start(
         probe: (any DataPathProbe)? = nil, persistence: (any Persistence)? = nil,
-        memoryKiB: Int? = nil, news: @escaping @Sendable () -> Int? = { nil }
+        memoryKiB: Int? = nil, news: @escaping @Sendable () -> Int? = { nil },
+        shelve: (@Sendable (_ bytes: [UInt8]) -> (@Sendable () throws(StateFileError) -> [UInt8])?)? = nil
     ) -> Reconciler {
         var machinery = Machinery(
             kernel: kernel, flows: flows, files: files, probe: probe, persistence: persistence, memoryKiB: memoryKiB)
         machinery.told = told
         machinery.networkNews = news
+        if let shelve { (machinery.shelve, machinery.manyForwards) = (shelve, 1) }
         return Reconciler(
             machinery,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, clock: { clock.seconds })

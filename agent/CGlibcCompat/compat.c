@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "compat.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <math.h>
 #include <net/if.h>
@@ -24,6 +25,8 @@ float hypotf(float x, float y) {
 void natfleet_glibc_compat(void) {}
 
 int natfleet_memory_file(void) { return memfd_create("natfleet-input", MFD_CLOEXEC); }
+
+int natfleet_unnamed_file(const char *folder) { return open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); }
 
 // Before the first thread: glibc settles how many arenas there may be when a second thread allocates. Threads that are hardly
 // ever busy at once need none of their own, and what is large must not stay as holes in the heap: an agent waits most of

@@ -10,13 +10,16 @@ extension HostFacts {
     ///
     /// Interfaces of containers come and go all day, and are no reason to try a reverted policy again or to save anew.
     package func isSame(as other: HostFacts, to policy: EffectivePolicy) -> Bool {
+        if isAlike(other) { return true }
         let (mine, theirs) = (essence, other.essence)
-        if mine == theirs { return true }
         guard mine.iptables == theirs.iptables, mine.controller == theirs.controller,
             let now = try? compile(policy, on: mine), let then = try? compile(policy, on: theirs), now == then
         else { return false }
         return mine.routed(by: now.interfaces) == theirs.routed(by: now.interfaces)
     }
+
+    /// The same to any policy.
+    func isAlike(_ other: HostFacts) -> Bool { essence == other.essence }
 
     /// Without what no policy rests on: link-local addresses and routes, interfaces that have no others.
     private var essence: HostFacts {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: natfleet contributors
 
 package import AgentCore
+import CGlibcCompat
 import Glibc
 
 func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
@@ -25,6 +26,10 @@ func readFile(_ path: String) throws(StateFileError) -> [UInt8]? {
         throw fault("open", path)
     }
     defer { close(descriptor) }
+    return try readAll(descriptor, path)
+}
+
+private func readAll(_ descriptor: Int32, _ path: String) throws(StateFileError) -> [UInt8] {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 64 << 10)
     while true {
@@ -84,6 +89,34 @@ package struct DirectoryStateFiles: StateFiles {
     package func remove(_ name: StateFile) throws(StateFileError) {
         try removeFile("\(directory)/\(name.rawValue)")
     }
+
+    /// Keeps bytes in a file of this folder without a name, which goes when nobody asks for it any more.
+    /// - Returns: what reads them; nil where the disk or its file system does not take them.
+    package func shelve(_ bytes: [UInt8]) -> (@Sendable () throws(StateFileError) -> [UInt8])? {
+        guard let file = UnnamedFile(directory), (try? writeAll(file.descriptor, bytes, directory)) != nil else {
+            return nil
+        }
+        return { () throws(StateFileError) in try file.read() }
+    }
+}
+
+private final class UnnamedFile: Sendable {
+    let descriptor: Int32
+    private let folder: String
+
+    init?(_ folder: String) {
+        descriptor = natfleet_unnamed_file(folder)
+        self.folder = folder
+        if descriptor < 0 { return nil }
+    }
+
+    func read() throws(StateFileError) -> [UInt8] {
+        let path = "a file without a name in \(folder)"
+        guard lseek(descriptor, 0, SEEK_SET) == 0 else { throw fault("read", path) }
+        return try readAll(descriptor, path)
+    }
+
+    deinit { close(descriptor) }
 }
 
 /// Writes beside it, fsync, rename, fsync of the folder: whole or not at all.

@@ -56,6 +56,7 @@ struct Run: AsyncParsableCommand {
             conntrack: conntrackUsage)
         machinery.ownAddresses = { (try? ownAddresses()) ?? [] }
         machinery.trim = { natfleet_trim_memory() }
+        machinery.shelve = { files.shelve($0) }
         machinery.told = try? DirectoryStateFiles(directory: Configuration.runDirectory)
         #if DEBUG
             machinery.reach = obeyTest

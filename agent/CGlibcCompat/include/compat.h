@@ -8,6 +8,9 @@ void natfleet_glibc_compat(void);
 /// memfd_create(2), which Swift's Glibc module does not show: an empty file in memory, closed on exec; -1 and errno.
 int natfleet_memory_file(void);
 
+/// open(2) with O_TMPFILE: an empty file without a name on the disk of a folder, gone once it is closed; -1 and errno.
+int natfleet_unnamed_file(const char *folder);
+
 /// malloc_trim(3): gives free memory back to the system.
 void natfleet_trim_memory(void);
 

@@ -23,6 +23,10 @@ package struct Machinery: Sendable {
     package var networkNews: @Sendable () -> Int? = { nil }
     /// Gives memory that is free back to the system: what a change of ten thousand rules needed is not needed for months.
     package var trim: @Sendable () -> Void = {}
+    /// Keeps bytes out of memory until they are asked for; nil where that cannot be done.
+    package var shelve: @Sendable (_ bytes: [UInt8]) -> (@Sendable () throws(StateFileError) -> [UInt8])? = { _ in nil }
+    /// From how many port forwards on that is worth it.
+    package var manyForwards = 1000
     /// Called with the name of each step of a trial before it: where tests end the agent as a power cut would.
     package var reach: @Sendable (_ step: String) -> Void = { _ in }
 

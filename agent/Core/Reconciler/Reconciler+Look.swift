@@ -14,22 +14,25 @@ extension Reconciler {
     package func reconcile(_ look: Look) async -> WorkReport {
         loadOnce()
         payArrears()
-        if isTrimDue { machinery.trim() }
-        isTrimDue = false
         troubles[.drift] = drift.conditions(clock())
         if let refusal, await isWorthAnotherTry(refusal, look) { return report(retry: refusal.desired) }
         guard let applied else {
             sweepWithoutPolicy()
+            tidyUp()
             return report()
         }
         do throws(TrialFailure) {
             let compiled = try await keep(applied, look)
             troubles[.work] = nil
-            defer { if compiled != nil { releaseMemory() } }
-            await probeIfDue(applied.desired) { () throws(TrialFailure) in
-                if let compiled { return compiled }
-                return try compiling(applied.desired, settled?.facts ?? applied.facts)
+            await probeIfDue { () throws(TrialFailure) in
+                let applied = try needApplied()
+                let running =
+                    if let compiled { compiled } else {
+                        try compiling(applied.desired, settled?.facts ?? applied.facts)
+                    }
+                return (running, applied.desired.policy)
             }
+            if compiled == nil { tidyUp() } else { releaseMemory() }
         } catch {
             let condition = error.condition
             if troubles[.work] != [condition] { log.warning("\(error.reason)") }
@@ -47,19 +50,26 @@ extension Reconciler {
         var compiled: CompiledPolicy?
     }
 
+    private func needApplied() throws(TrialFailure) -> AppliedState {
+        guard let applied = wholeApplied() else { throw TrialFailure(.failed, "what was applied last is lost") }
+        return applied
+    }
+
+    /// - Parameter outline: what was applied, maybe without its port forwards.
     /// - Returns: nil where nothing has moved.
-    private func keep(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
-        let policy = applied.desired.policy
+    private func keep(_ outline: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
         let areRulesSame = areRulesSame(look)
         // An agent may have ended between a repair and its sweep.
         if settled == nil || areRulesSame == false || look == .everything && mayHaveBeenOthers {
-            oweSweep(since: applied)
+            oweSweep(since: try needApplied())
         }
-        let ground = try await ground(applied, look)
+        let ground = try await ground(outline, look)
         let isDiskDue = isDiskDue(look)
         let isQuiet = ground.compiled == nil && troubles[.work] == nil && areRulesSame == true && areSettingsSame() && !isDiskDue
         if isQuiet { settled?.seen = ground.seen }
         if isQuiet, unswept.isEmpty { return nil }
+        let applied = try needApplied()
+        let policy = applied.desired.policy
         let compiled =
             if let compiled = ground.compiled { compiled } else { try compiling(applied.desired, ground.facts) }
         if isQuiet {
@@ -174,25 +184,27 @@ extension Reconciler {
 
     /// Facts that the policy can be true for: those of now, with what was lost since. Where it cannot be true even so, or they
     /// cannot be had, those of before: lost facts never take rules away, nor keep them from being put back (DESIGN §5).
-    private func ground(_ applied: AppliedState, _ look: Look) async throws(TrialFailure) -> Ground {
-        let policy = applied.desired.policy
-        guard looksAtHost(look) else { return known(applied) }
+    private func ground(_ outline: AppliedState, _ look: Look) async throws(TrialFailure) -> Ground {
+        guard looksAtHost(look) else { return known(outline) }
         let now: HostFacts
         do throws(TrialFailure) {
             now = try await currentFacts(isLook: look == .everything)
             troubles[.sight] = nil
         } catch {
             show(error.condition, .sight)
-            return known(applied)
+            return known(outline)
         }
-        let (facts, lost) = now.keepingLost(since: applied.facts, by: policy)
-        if let settled, let seen = settled.seen, lost == health.lost, now.isSame(as: seen, to: policy) {
-            return Ground(facts: settled.facts, seen: now)
+        let (facts, lost) = now.keepingLost(since: outline.facts, by: outline.desired.policy)
+        if let settled, let seen = settled.seen, lost == health.lost {
+            let isSame =
+                if now.isAlike(seen) { true } else { now.isSame(as: seen, to: try needApplied().desired.policy) }
+            if isSame { return Ground(facts: settled.facts, seen: now) }
         }
         // What the probe met was another host.
         if lost != health.lost { probedAt = -.infinity }
         health.regained.formUnion(health.lost.filter { !lost.contains($0) }.map(\.interface))
         health.lost = lost
+        let applied = try needApplied()
         do throws(TrialFailure) {
             let compiled = try compiling(applied.desired, facts)
             troubles[.facts] = nil

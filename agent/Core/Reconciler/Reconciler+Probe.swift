@@ -62,15 +62,19 @@ extension Reconciler {
         (findings, probedAt) = (found, clock())
     }
 
-    func probeIfDue(_ desired: DesiredState, _ compiled: () throws(TrialFailure) -> CompiledPolicy) async {
+    /// - Parameter running: what runs, compiled and as it was asked for.
+    func probeIfDue(_ running: () throws(TrialFailure) -> (CompiledPolicy, EffectivePolicy)) async {
         guard let probe = machinery.probe, clock() - probedAt >= Self.probePeriod, let facts = settled?.facts else {
             return
         }
         do throws(TrialFailure) {
-            if probePlan == nil { probePlan = ProbePlan(try compiled(), of: desired.policy, on: facts) }
+            if probePlan == nil {
+                let (compiled, policy) = try running()
+                probePlan = ProbePlan(compiled, of: policy, on: facts)
+            }
             guard let plan = probePlan else { return }
             findings = await probe.run(plan)
-            if findings.contains(where: \.keepsClientsOut), await mendJumps(try compiled(), on: facts) {
+            if findings.contains(where: \.keepsClientsOut), await mendJumps(try running().0, on: facts) {
                 findings = await probe.run(plan)
             }
             troubles[.probe] = conditions(of: findings)

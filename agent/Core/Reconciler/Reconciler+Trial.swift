@@ -16,6 +16,7 @@ import NATPolicy
 extension Reconciler {
     package func perform(_ step: TrialStep) async -> (TrialEvent, WorkReport) {
         loadOnce()
+        _ = wholeApplied()
         machinery.reach(step.name)
         defer { releaseMemory() }
         do throws(TrialFailure) {

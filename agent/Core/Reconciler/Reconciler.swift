@@ -64,8 +64,9 @@ package actor Reconciler {
     let log: Logger
     /// Seconds of a clock that never goes back.
     let clock: @Sendable () -> Double
-    /// What was confirmed last.
+    /// What was confirmed last; without its port forwards while those are on the shelf (`wholeApplied`).
     var applied: AppliedState?
+    var shelf: ShelvedForwards?
     var isLoaded = false
     /// False when what was applied last is on disk and cannot be understood.
     var isReadable = true
@@ -137,13 +138,7 @@ package actor Reconciler {
     func loadOnce() {
         guard !isLoaded else { return }
         isLoaded = true
-        do throws(StateFileError) {
-            applied = try files.load(AppliedState.self, .applied)
-        } catch {
-            isReadable = false
-            troubles[.disk] = [Condition(.notPersisted, "what was applied last is lost: \(error.description)")]
-            log.error("what was applied last is lost", metadata: ["reason": "\(error.description)"])
-        }
+        loadApplied()
         do throws(StateFileError) {
             refusal = try files.load(Refusal.self, .refusal)
         } catch {
@@ -163,7 +158,7 @@ package actor Reconciler {
         report.look = LookResult(
             isBlind: settled.map { !$0.mark.covers($0.backEnd) } ?? true, isSilent: settled?.backEnd == .legacy,
             hasOtherTables: settled?.backEnd == .nft && surroundings?.legacyTables.isEmpty == false,
-            rules: (applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
+            rules: (shelf?.count ?? applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
             again: health.board.wait)
         return report
     }

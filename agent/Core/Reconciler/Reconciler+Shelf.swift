@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: natfleet contributors
+
+import FleetAPI
+import FleetModel
+import Logging
+import NATPolicy
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// Port forwards that nobody needs in memory before something moves.
+struct ShelvedForwards {
+    let count: Int
+    let bytes: @Sendable () throws(StateFileError) -> [UInt8]
+}
+
+/// A policy of ten thousand port forwards takes more memory than the whole agent without one, and what is looked at while
+/// nothing moves needs none of them: they wait in a file without a name, out of everybody's reach.
+extension Reconciler {
+    /// Once nothing moves any more: what the last change or repair needed is given back.
+    func tidyUp() {
+        guard isTrimDue, attempt == nil else { return }
+        isTrimDue = false
+        shelve()
+        machinery.trim()
+    }
+
+    private func shelve() {
+        guard shelf == nil, let forwards = applied?.desired.policy.dnat, forwards.count >= machinery.manyForwards,
+            let bytes = try? encoded(forwards, .applied), let read = machinery.shelve(bytes)
+        else { return }
+        shelf = ShelvedForwards(count: forwards.count, bytes: read)
+        applied?.desired.policy.dnat = []
+    }
+
+    /// `applied` with all that it says; nil where nothing was applied, or where it is lost.
+    func wholeApplied() -> AppliedState? {
+        guard let shelf else { return applied }
+        self.shelf = nil
+        do {
+            applied?.desired.policy.dnat = try WireJSON.decode(
+                [EffectivePolicy.Layered<PortForward>].self, from: Data(try shelf.bytes()))
+        } catch {
+            // Rules without the port forwards would be another policy.
+            applied = nil
+            loadApplied()
+        }
+        return applied
+    }
+
+    func loadApplied() {
+        do throws(StateFileError) {
+            applied = try files.load(AppliedState.self, .applied)
+        } catch {
+            isReadable = false
+            troubles[.disk] = [Condition(.notPersisted, "what was applied last is lost: \(error.description)")]
+            log.error("what was applied last is lost", metadata: ["reason": "\(error.description)"])
+        }
+    }
+}
