@@ -37,6 +37,8 @@ package struct OwnedState: Hashable, Sendable {
         package var position: Int
         /// `-A FROM … -j TO`.
         package var line: String
+        /// Others' rules of `from` that stand below it, `-A FROM …` in their order.
+        package var below: [String] = []
 
         package init(from: String, to: String, position: Int, line: String) {
             self.from = from

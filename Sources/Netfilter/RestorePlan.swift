@@ -61,16 +61,38 @@ package func plan(from actual: OwnedState, to desired: OwnedState, jumpsFirst: B
     return RestorePlan(steps: steps.compactMap(\.self))
 }
 
-/// Puts jumps that stand first back to where they stood before, below others' rules, which must be those of then.
+/// Puts jumps that stand first back to where they stood before, below others' rules.
+///
+/// Others may have changed theirs since: no jump comes to stand below a rule that it stood above.
 package func planJumpsBack(from actual: OwnedState, to before: OwnedState) -> RestorePlan {
     RestorePlan(
         steps: Table.allCases.compactMap { table in
-            let moved = before[table].jumps.filter { jump in
-                jump.position > 1 && actual[table].jumps.contains { $0 == jump && $0.position == 1 }
-            }.sorted { $0.position < $1.position }
+            let moved = before[table].jumps.compactMap { jump -> (jump: OwnedState.Jump, position: Int)? in
+                guard let now = actual[table].jumps.first(where: { $0 == jump && $0.position == 1 }) else { return nil }
+                let position = jump.position(among: now.below)
+                return position > 1 ? (jump, position) : nil
+            }
             guard !moved.isEmpty else { return nil }
-            return RestoreStep(table, moved.map(\.deletion) + moved.map { $0.insertion(at: $0.position) })
+            return RestoreStep(table, moved.map(\.jump.deletion) + moved.map { $0.jump.insertion(at: $0.position) })
         })
+}
+
+extension OwnedState.Jump {
+    /// Where it belongs among others' rules of now: before the first one that it stood above, or as many rules down as it
+    /// stood where none of those is left.
+    fileprivate func position(among others: [String]) -> Int {
+        guard position > 1 else { return 1 }
+        var missing: [String: Int] = [:]
+        for rule in below { missing[rule, default: 0] += 1 }
+        var place = min(position, others.count + 1)
+        // From the end: the same rule may stand above it as well.
+        for (index, rule) in others.enumerated().reversed() {
+            guard let count = missing[rule], count > 0 else { continue }
+            missing[rule] = count - 1
+            place = index + 1
+        }
+        return place
+    }
 }
 
 private func step(

@@ -7,7 +7,7 @@ package enum JumpPlacement: Sendable {
     case last
     /// Before what is there: for a file that is loaded with `--noflush` beside foreign rules.
     case first
-    /// Where they stand: to be read again, not for a program, which counts the rules of its own chains.
+    /// Where they stand, with others' rules below them: to be read again, not for a program, which would add these.
     case kept
 }
 
@@ -19,11 +19,11 @@ package func renderRestore(_ state: OwnedState, jumps placement: JumpPlacement =
         let chains = contents.chains.sorted { $0.key < $1.key }
         var lines = ["*\(table.rawValue)"]
         lines += chains.map { ":\($0.key) - [0:0]" }
-        lines += contents.jumps.map { jump in
+        lines += contents.jumps.flatMap { jump in
             switch placement {
-            case .last: jump.line
-            case .first: jump.insertion(at: 1)
-            case .kept: jump.insertion(at: jump.position)
+            case .last: [jump.line]
+            case .first: [jump.insertion(at: 1)]
+            case .kept: [jump.insertion(at: jump.position)] + jump.below
             }
         }
         lines += chains.flatMap { $0.value.map(\.restoreText) }

@@ -15,7 +15,7 @@ package struct SaveTextError: Error, Hashable, CustomStringConvertible {
 
 extension OwnedState {
     /// Reads the output of `iptables-save` or `ip6tables-save`, with or without counters, or what `renderRestore`
-    /// wrote. Of foreign rules only their number is kept, of foreign tables nothing.
+    /// wrote. Of foreign rules those are kept that stand below a jump, of foreign tables nothing.
     ///
     /// - Throws: on text that is cut off or is something else, and where the program says that it cannot show a table
     ///   that we write to: taking that for an empty one would be a lie.
@@ -157,6 +157,9 @@ private struct SaveReader {
         section.counts[chain, default: 0] += 1
         let text = rule.text
         guard text.contains(ownedChainPrefix), let target = ruleTarget(rule), target.hasPrefix(ownedChainPrefix) else {
+            for index in section.contents.jumps.indices where section.contents.jumps[index].from == chain {
+                section.contents.jumps[index].below.append(text)
+            }
             return
         }
         section.contents.jumps.append(

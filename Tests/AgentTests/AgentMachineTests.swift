@@ -119,6 +119,21 @@ struct AgentMachineTests {
         #expect(checkIns(told).first?.request.outcome?.result == .reverted)
     }
 
+    @Test func newsDoNotHurryATrialThatCannotBeTakenBack() {
+        var machine = AgentMachine(isEnrolled: true, status: idle)
+        _ = machine.handle(.started, now: 0, unit: 0.5)
+        let stuck = stepped(.stuck(TrialFailure(.reverted, "no")))
+        let again = AgentAction.perform(.revert(TrialFailure(.reverted, "no")))
+        _ = machine.handle(stuck, now: 0, unit: 0.5)
+        #expect(machine.handle(.ticked(renewalIsDue: false), now: 0.5, unit: 0.5) == [again])
+        _ = machine.handle(stuck, now: 1, unit: 0.5)
+        for _ in 0..<3 {
+            #expect(machine.handle(.moved(.everything), now: 1.5, unit: 0.5).isEmpty)
+            #expect(machine.handle(.ticked(renewalIsDue: false), now: 1.5, unit: 0.5).isEmpty)
+        }
+        #expect(machine.handle(.ticked(renewalIsDue: false), now: 2, unit: 0.5) == [again])
+    }
+
     @Test func aChangeOfHealthEndsTheHeldPoll() throws {
         var (machine, number) = polling()
         _ = machine.handle(report(.idle, nil), now: 0, unit: 0.5)

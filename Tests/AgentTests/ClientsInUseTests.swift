@@ -20,12 +20,12 @@ struct ClientsInUseTests {
 
     /// Sources of flows that are clients' under a policy of these sources; nil for none that runs.
     private static func clients(
-        _ flows: [TrackedFlow], of sources: SourceChoice?, on facts: HostFacts, probes: [String] = []
+        _ flows: [TrackedFlow], of sources: SourceChoice?, on facts: HostFacts, probe: ProbeFlows = ProbeFlows()
     ) throws -> [String] {
         let policy = FlowFixtures.policy(try sources.map { [try FlowFixtures.egress($0)] } ?? [])
         var seen = ClientsInUse(
             of: try compile(policy, on: facts).masquerades, on: facts,
-            probes: Set(try probes.map { try IPAddress($0) }),
+            probe: probe,
             connectionTimeout: 432_000)
         for flow in flows { seen.see(flow) }
         return seen.clients.sorted().map(\.description)
@@ -108,7 +108,12 @@ struct ClientsInUseTests {
             Self.flow(Self.client, status: []), Self.flow("tcp 10.0.1.13:4000 198.51.100.7:443"), Self.flow(own),
         ]
         #expect(try Self.clients(flows, of: .vpc, on: Self.facts()) == ["10.0.0.3"])
-        #expect(try Self.clients(flows, of: .vpc, on: Self.facts(), probes: ["10.0.0.3"]) == [])
+        let probe = try FlowFixtures.probe(asking: "tcp:198.51.100.7:443")
+        #expect(try Self.clients(flows, of: .vpc, on: Self.facts(), probe: probe) == [])
         #expect(try Self.clients(flows + [Self.flow(datagram, status: [])], of: .vpc, on: Self.facts()) == [])
+        // Somebody who has the address.
+        let other = try [Self.flow("tcp 10.0.0.3:4000 198.51.100.7:80 198.51.100.7:80 10.0.0.11:4000")]
+        let all = try flows + other + [Self.flow(datagram, status: [])]
+        #expect(try Self.clients(all, of: .vpc, on: Self.facts(), probe: probe) == ["10.0.0.3"])
     }
 }

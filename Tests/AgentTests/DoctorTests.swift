@@ -188,6 +188,17 @@ struct DoctorTests {
         #expect(report.checks.first { $0.title == "IPv6 forwarding" }?.verdict == .ok)
     }
 
+    @Test func theProbeIsNoClientAndWhoeverHasItsAddressIsOne() async throws {
+        let host = try FakeHost()
+        _ = await host.start().apply(try FakeHost.desired())
+        let own = try TrackedFlow("udp 10.0.0.3:4000 192.0.2.1:9 192.0.2.1:9 10.0.0.11:4000")
+        host.flows.flows.withLock { $0 = [own] }
+        #expect(await Self.look(host).clients == 0)
+        let client = try TrackedFlow("tcp 10.0.0.3:4000 198.51.100.7:443 198.51.100.7:443 10.0.0.11:4000")
+        host.flows.flows.withLock { $0 = [own, client] }
+        #expect(await Self.look(host).clients == 1)
+    }
+
     @Test func whatMayNotBeReadIsNotCalledMissing() async throws {
         let host = try FakeHost()
         _ = await host.start().apply(try FakeHost.desired())

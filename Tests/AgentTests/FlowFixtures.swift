@@ -60,6 +60,14 @@ enum FlowFixtures {
             name: "egress", families: [.ipv4, .ipv6], sources: sources, except: try except.map { try CIDR($0) })
     }
 
+    /// The flows of a probe on `single`, whose clients have the addresses 10.0.0.3 and 2001:db8:0:100::3.
+    static func probe(asking targets: String...) throws -> ProbeFlows {
+        var policy = policy([try egress()])
+        policy.probes = try targets.map { try ProbeTarget($0) }
+        let facts = try single()
+        return ProbeFlows(ProbePlan(try compile(policy, on: facts), of: policy, on: facts))
+    }
+
     static func forward(
         _ port: String = "8001", to target: String = "10.0.1.80:80", _ transport: TransportProtocol = .tcp,
         name: String = "PortMapping", sources: [String] = [], masquerade: Bool = false, hairpin: Bool = false

@@ -128,6 +128,7 @@ struct HealthWatchTests {
             ("translated", "10.0.1.10", "198.51.100.7", "10.0.0.11", [], true),
             ("IPv6", "2001:db8:0:101::10", "2001:db8:ffff::7", "2001:db8:0:100::11", [], true),
             ("the probe", "10.0.0.3", "198.51.100.7", "10.0.0.11", .seenReply, false),
+            ("somebody who has the probe's address", "10.0.0.3", "198.51.100.8", "10.0.0.11", .seenReply, true),
             ("this host's own", "10.0.0.11", "198.51.100.7", "10.0.0.11", .seenReply, false),
             ("excepted and answered", "10.0.1.10", "192.0.2.1", "10.0.1.10", .seenReply, true),
             ("a broadcast", "10.0.0.12", "10.0.0.255", "10.0.0.12", [], false),
@@ -143,7 +144,7 @@ struct HealthWatchTests {
         }
         let flow = TrackedFlow(
             original: try tuple(from, to, (40000, 80)), reply: try tuple(to, seenAs, (80, 40000)), status: status)
-        #expect(try Self.plan().isClient(flow, probes: [IPAddress("10.0.0.3")]) == isOne)
+        #expect(try Self.plan().isClient(flow, probe: FlowFixtures.probe(asking: "tcp:198.51.100.7:80")) == isOne)
     }
 }
 

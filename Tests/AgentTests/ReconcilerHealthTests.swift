@@ -126,6 +126,22 @@ struct ReconcilerHealthTests {
         #expect(await codes() == [])
     }
 
+    @Test func aClientThatHasAnAddressOfTheProbe() async throws {
+        let agent = host.start(probe: SilentProbe())
+        _ = await agent.start()
+        func codes(_ flow: String, after seconds: Double) async throws -> [String] {
+            let flow = try TrackedFlow(flow)
+            host.flows.flows.withLock { $0 = [flow] }
+            host.clock.advance(seconds)
+            return await agent.reconcile(.glance).status.conditions.map(\.code)
+        }
+        let own = "udp 10.0.0.3:4000 192.0.2.1:9 192.0.2.1:9 10.0.0.11:4000"
+        #expect(try await codes(own, after: 0) == [])
+        #expect(try await codes(own, after: 600) == ["no-client-traffic"])
+        let client = "udp 10.0.0.3:4000 198.51.100.7:443 198.51.100.7:443 10.0.0.11:4000"
+        #expect(try await codes(client, after: 300) == [])
+    }
+
     @Test func theClockAndTheController() async throws {
         await agent.hear(LinkHealth(clockSkew: 3000, trouble: "connection refused"))
         #expect(await codes() == [])
@@ -136,4 +152,11 @@ struct ReconcilerHealthTests {
         #expect(await codes() == [])
         #expect(await agent.shownConditions.isEmpty)
     }
+}
+
+/// Has a plan and finds nothing.
+private struct SilentProbe: DataPathProbe {
+    func run(_ plan: ProbePlan) async -> [ProbeFinding] { [] }
+
+    func stop() async {}
 }

@@ -96,4 +96,17 @@ struct TrialMachineTests {
         _ = machine.handle(.started, now: 0)
         #expect(machine.handle(.succeeded, now: 0).isEmpty && machine.state == .idle)
     }
+
+    @Test func takingBackIsTriedAgainAfterAPauseThatGrows() {
+        var machine = TrialMachine(state: .reverting(Self.old), desired: Self.desired, deadline: 0)
+        var tries: [Double] = []
+        for second in 0...52 {
+            let now = Double(second)
+            if case .reverting = machine.state { _ = machine.handle(.stuck(Self.refusal), now: now) }
+            if !machine.handle(.ticked, now: now).isEmpty { tries.append(now) }
+        }
+        #expect(tries == [0, 2, 5, 10, 19, 30, 41, 52])
+        _ = machine.handle(.succeeded, now: 60)
+        #expect(machine == TrialMachine(), "the next one begins anew")
+    }
 }

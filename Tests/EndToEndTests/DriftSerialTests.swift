@@ -155,16 +155,6 @@ struct DriftSerialTests {
         #expect(shown.contains("NATFLEET-PRE") || shown.contains("NATFLEET-FWD"), "\(shown)")
     }
 
-    /// One UDP flow, which asks again and again whom the server sees.
-    private static let datagrams = """
-        exec 3<>/dev/udp/2001:db8:ffff::7/53
-        while :; do
-            echo >&3
-            timeout 0.3 dd bs=65536 count=1 status=none <&3
-            sleep 0.1
-        done
-        """
-
     /// `service iptables restart` between two looks: rules are as before, and a flow that began meanwhile goes untranslated.
     private func endFlowsOfAGapThatNobodySaw(_ lab: FleetLab, _ host: Host, _ agent: Daemon) async throws {
         // No look is under way.
@@ -173,7 +163,7 @@ struct DriftSerialTests {
             host.name,
             "\(Self.functions(agent)); stop\nip6tables-save >/run/now; ip6tables -t nat -F; conntrack -F -f ipv6 2>/dev/null"
         )
-        let flow = try lab.daemon(host.client, ["bash", "-c", Self.datagrams])
+        let flow = try lab.startFlow(host.client)
         try await eventually(within: 5, "the flow begins: \(flow.output)") {
             try await lab.shell(host.name, "conntrack -L -f ipv6 -p udp 2>/dev/null ||:").contains("dport=53")
         }

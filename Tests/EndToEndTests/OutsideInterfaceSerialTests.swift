@@ -28,16 +28,6 @@ struct OutsideInterfaceSerialTests {
 
         """
 
-    /// One UDP flow, which asks again and again whom the server sees.
-    private static let datagrams = """
-        exec 3<>/dev/udp/2001:db8:ffff::7/53
-        while :; do
-            echo >&3
-            timeout 1 dd bs=65536 count=1 status=none <&3
-            sleep 0.2
-        done
-        """
-
     @Test func rulesFollowAnInterfaceThatComesAndGoes() async throws {
         try await FleetLab.run { lab in
             // A host that owns nat-c's next address would answer for it.
@@ -64,7 +54,7 @@ struct OutsideInterfaceSerialTests {
                 try await lab.ownRules("nat-c") == rules
             }
             // The kernel translates what begins now to an address of the inside, and goes on so.
-            let flow = try lab.daemon("client-c", ["bash", "-c", Self.datagrams])
+            let flow = try lab.startFlow("client-c")
             try await eventually(within: 10, "a flow goes astray: \(flow.output)") {
                 flow.output.contains("internet saw 2001:db8:0:109::13 ")
             }

@@ -30,3 +30,18 @@ struct SteadyTraffic: Sendable {
         client = try lab.daemon(host, ["bash", "-c", Self.script, ask])
     }
 }
+
+extension FleetLab {
+    /// One UDP flow over IPv6, which asks a server of the internet again and again whom it sees.
+    func startFlow(_ client: String) throws -> Daemon {
+        let script = """
+            exec 3<>/dev/udp/2001:db8:ffff::7/53
+            while :; do
+                echo >&3
+                timeout 0.3 dd bs=65536 count=1 status=none <&3
+                sleep 0.1
+            done
+            """
+        return try daemon(client, ["bash", "-c", script])
+    }
+}

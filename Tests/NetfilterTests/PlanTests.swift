@@ -110,6 +110,43 @@ struct PlanTests {
         #expect(planJumpsBack(from: before, to: moved).isEmpty, "others put theirs above ours")
     }
 
+    /// Rules of FORWARD, `J` for the jump, before a change that puts it first; others' of now, and what the way back makes.
+    @Test(
+        arguments: [
+            ("A B J C D", "A B C D", "A B J C D"),
+            ("A B J C D", "B C D", "B J C D"),
+            ("A B J C D", "C D", "J C D"),
+            ("A B J C D", "A B D", "A B J D"),
+            ("A B J C D", "A B", "A B J"),
+            ("A B J C D", "A", "A J"),
+            ("A B J C D", "", "J"),
+            ("A B J C D", "N A B C O D", "N A B J C O D"),
+            ("A B J C D", "N B D", "N B J D"),
+            ("A B J", "B", "B J"),
+            ("A B J A C", "A B A C", "A B J A C"),
+            ("A B J A C", "B A C", "B J A C"),
+            ("J A B", "A B", "J A B"),
+        ])
+    func jumpsGoBackAboveTheRulesThatTheyStoodAbove(then: String, others: String, wanted: String) throws {
+        func rules(_ names: String) -> String {
+            names.split(separator: " ").map { "-A FORWARD \($0 == "J" ? "-j NATFLEET-FWD" : "-i \($0) -j DROP")\n" }
+                .joined()
+        }
+        func state(_ names: String) throws -> OwnedState {
+            try OwnedState(parsing: "*filter\n:NATFLEET-FWD - [0:0]\n\(rules(names))COMMIT\n")
+        }
+        let before = try state(then)
+        for known in [before, try OwnedState(parsing: renderRestore(before, jumps: .kept))] {
+            var kernel = FakeNetfilter()
+            try kernel.restore("*filter\n:NATFLEET-FWD - [0:0]\n\(rules("J " + others))COMMIT\n")
+            for input in planJumpsBack(from: try OwnedState(parsing: kernel.save()), to: known).inputs {
+                try kernel.restore(input)
+            }
+            let forward = kernel.save().split(separator: "\n").filter { $0.hasPrefix("-A FORWARD ") }
+            #expect(forward.map { $0 + "\n" }.joined() == rules(wanted))
+        }
+    }
+
     @Test func onlyTheChangedChainIsRewrittenAndKeepsItsCounters() throws {
         let old = """
             *nat

@@ -171,7 +171,7 @@ struct Change: Sendable {
                 )
             }
         }
-        // Where others took rules away meanwhile that place may be gone: then the first one is as good.
+        // Others may change theirs at any time: where that place is gone, the first one is as good.
         for input in planJumpsBack(from: actual, to: wanted).inputs { try? await kernel.restore(family, input) }
     }
 

@@ -121,14 +121,14 @@ package struct Inspector: Sendable {
     private func readFlows(_ found: inout Inspection) {
         guard let applied = found.applied, let compiled = found.compiled, let facts = found.facts else { return }
         // The agent's probe is no client.
-        let probes = ProbePlan(compiled, of: applied.desired.policy, on: facts).clients
+        let probe = ProbeFlows(ProbePlan(compiled, of: applied.desired.policy, on: facts))
         let sweep = FlowSweep(
             from: compiled.ruleset, to: compiled.ruleset, facts: facts, ownAddresses: machinery.ownAddresses())
         var clients: Set<IPAddress> = []
         var untranslated: [TrackedFlow] = []
         do throws(KernelError) {
             try machinery.flows.forEach { flow in
-                guard !probes.contains(flow.original.source) else { return }
+                guard !probe.contains(flow) else { return }
                 if flow.isSourceTranslated { clients.insert(flow.original.source) }
                 if sweep.fault(of: flow) == .untranslated { untranslated.append(flow) }
             }

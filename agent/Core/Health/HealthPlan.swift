@@ -22,10 +22,10 @@ package struct HealthPlan: Hashable, Sendable {
 
     /// Whether a flow is a client's: somebody whom the policy translates sent a packet through this host, not to it.
     ///
-    /// - Parameter probes: addresses of the agent's own made-up clients.
-    package func isClient(_ flow: TrackedFlow, probes: Set<IPAddress>) -> Bool {
+    /// - Parameter probe: the agent's own.
+    package func isClient(_ flow: TrackedFlow, probe: ProbeFlows) -> Bool {
         let (source, destination) = (flow.original.source, flow.original.destination)
-        guard !own.contains(source), !probes.contains(source), sources.contains(where: { $0.contains(source) }) else {
+        guard !own.contains(source), sources.contains(where: { $0.contains(source) }), !probe.contains(flow) else {
             return false
         }
         if flow.isSourceTranslated { return true }

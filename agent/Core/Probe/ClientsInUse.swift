@@ -12,9 +12,9 @@ package import NetAddress
 /// a source, clients are those that come from the VPC or by an interface that leads to a router: a host's own containers,
 /// which its container engine translates, come from a bridge that leads nowhere.
 ///
-/// Peers of port forwards are no clients, whatever hides them. Nor are the probe's, of this agent or of one before it: whoever
-/// sent a datagram to discard that nobody answered, which is what the probe sends each half minute and the kernel remembers
-/// for as long.
+/// Peers of port forwards are no clients, whatever hides them. Nor is the probe, whose flows are told from those of somebody
+/// who has its address. Of an agent before this one, whose plan is not known, it is whoever sent a datagram to discard that
+/// nobody answered, which is what the probe sends each half minute and the kernel remembers for as long.
 package struct ClientsInUse: Sendable {
     /// Whom a policy would cut off has to be known, not each and every one.
     private static let limit = 4096
@@ -27,15 +27,16 @@ package struct ClientsInUse: Sendable {
     private let routes: FlowRoutes
     private let connectionTimeout: UInt32?
     private var seen: Set<IPAddress> = []
-    private var probes: Set<IPAddress>
+    private let probe: ProbeFlows
+    private var probes: Set<IPAddress> = []
 
     /// - Parameters:
     ///   - masquerades: of the policy that runs; empty where none does.
-    ///   - probes: addresses that the probe may have.
+    ///   - probe: what is known to be no client's.
     ///   - connectionTimeout: seconds for which the kernel remembers an open connection without packets; nil where nobody
     ///     knows, so that all of them count.
     package init(
-        of masquerades: [CompiledMasquerade], on facts: HostFacts, probes: Set<IPAddress> = [],
+        of masquerades: [CompiledMasquerade], on facts: HostFacts, probe: ProbeFlows = ProbeFlows(),
         connectionTimeout: UInt32? = nil
     ) {
         sources = masquerades.flatMap(\.sources)
@@ -43,7 +44,7 @@ package struct ClientsInUse: Sendable {
         self.facts = facts
         routes = FlowRoutes(facts, ownAddresses: [])
         self.connectionTimeout = connectionTimeout
-        self.probes = probes
+        self.probe = probe
     }
 
     /// As the kernel knows them now; nobody where it does not say.
@@ -56,6 +57,7 @@ package struct ClientsInUse: Sendable {
     package var clients: Set<IPAddress> { seen.subtracting(probes) }
 
     package mutating func see(_ flow: TrackedFlow) {
+        guard !probe.contains(flow) else { return }
         let source = flow.original.source
         guard flow.status.contains(.seenReply) else {
             let isProbe = flow.original.transport == .udp && flow.original.destinationPort == ProbePlan.datagramPort

@@ -117,6 +117,25 @@ package struct ProbePlan: Hashable, Sendable {
     }
 }
 
+/// The probe's own flows, of all plans that it had: the kernel remembers them for longer than a plan lasts. Its client may
+/// have an address that turns out to be somebody's, so the address alone does not tell them.
+package struct ProbeFlows: Hashable, Sendable {
+    private(set) var clients: Set<IPAddress> = []
+    private(set) var targets: Set<ProbeTarget> = []
+
+    package init(_ plan: ProbePlan? = nil) { insert(plan) }
+
+    package mutating func insert(_ plan: ProbePlan?) {
+        guard let plan else { return }
+        clients.formUnion(plan.clients)
+        targets.formUnion(plan.entries.flatMap(\.targets))
+    }
+
+    package func contains(_ flow: TrackedFlow) -> Bool {
+        clients.contains(flow.original.source) && flow.isOfProbe(asking: targets)
+    }
+}
+
 extension TrackedFlow {
     /// Whether it can be one of the probe's, if its source is one of its clients.
     ///

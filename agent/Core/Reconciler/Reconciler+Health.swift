@@ -24,8 +24,7 @@ extension Reconciler {
         /// What the rules lacked at the last whole look, by family, and was not put back.
         var missingRules: [IPFamily: String] = [:]
         var link = LinkHealth()
-        /// Addresses of all clients that the probe made up: their flows may outlast them.
-        var probes: Set<IPAddress> = []
+        var probe = ProbeFlows()
         /// What was shown last.
         var shown: [Condition] = []
         /// What can be read of it; nil before anything was written.
@@ -74,14 +73,13 @@ extension Reconciler {
     private func hasClient(_ plan: HealthPlan) -> Bool? {
         // The agent before this one had the same clients, which are not known before the first probe.
         guard machinery.probe == nil || probePlan != nil else { return nil }
-        health.probes.formUnion(probePlan?.clients ?? [])
-        let probes = health.probes
+        let probe = health.probe
         let days = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
         let timeout = days.flatMap { UInt32($0) } ?? 432_000
         var isThere = false
         do throws(KernelError) {
             try machinery.flows.forEach { flow in
-                isThere = isThere || flow.isRecent(establishedTimeout: timeout) && plan.isClient(flow, probes: probes)
+                isThere = isThere || flow.isRecent(establishedTimeout: timeout) && plan.isClient(flow, probe: probe)
             }
         } catch {
             return nil

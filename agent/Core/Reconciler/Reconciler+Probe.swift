@@ -14,10 +14,16 @@ extension Reconciler {
 
     /// Who would notice a change, of what the policy that runs translates.
     func clientsInUse(_ attempt: Attempt) -> ClientsInUse {
-        let probes = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts).clients
+        let running = runningEgress()
+        var probe = health.probe
+        // An agent before this one may have asked what this one has not yet.
+        probe.insert(ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts))
+        if let running, let applied {
+            probe.insert(ProbePlan(running, of: applied.desired.policy, on: attempt.facts))
+        }
         let timeout = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
         return ClientsInUse(
-            of: runningEgress()?.masquerades ?? [], on: attempt.facts, probes: probes.union(probePlan?.clients ?? []),
+            of: running?.masquerades ?? [], on: attempt.facts, probe: probe,
             connectionTimeout: timeout.flatMap { UInt32($0) })
     }
 

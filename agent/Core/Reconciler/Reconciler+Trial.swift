@@ -122,6 +122,7 @@ extension Reconciler {
         self.attempt?.conntrack = sizing
         let plan = ProbePlan(
             attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
+        health.probe.insert(plan)
         // The same here, while the probe waits for answers.
         let probe = machinery.probe
         async let answers = probe?.run(plan)

@@ -87,7 +87,7 @@ package actor Reconciler {
     var drift = DriftHistory()
     /// What clients met when they were asked last, and with which packets that was.
     var findings: [ProbeFinding] = []
-    var probePlan: ProbePlan?
+    var probePlan: ProbePlan? { didSet { health.probe.insert(probePlan) } }
     var probedAt = -Double.infinity
     /// Memory is free that nobody needs before the next change.
     var isTrimDue = false

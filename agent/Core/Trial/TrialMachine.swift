@@ -27,7 +27,7 @@ package struct TrialMachine: Hashable, Sendable {
         case confirming
         case persisting
         case reverting(TrialFailure)
-        /// Taking back failed; it is tried again at each tick.
+        /// Taking back failed; it is tried again at a tick, after a pause that grows.
         case stuck(TrialFailure)
     }
 
@@ -36,6 +36,9 @@ package struct TrialMachine: Hashable, Sendable {
     package private(set) var desired: DesiredState?
     /// When the trial ends unconfirmed, in seconds of the clock that `now` is of.
     package private(set) var deadline: Double?
+    /// Of taking back, that failed in a row.
+    private var tries = 0
+    private var nextTry = -Double.infinity
 
     package init() {}
 
@@ -53,7 +56,7 @@ package struct TrialMachine: Hashable, Sendable {
         case (.idle, .offered(let new)): begin(new)
         case (.recovering, .succeeded): end(nil)
         case (.recovering, .failed(let failure)): end(failure)
-        case (.recovering, .stuck(let failure)): getStuck(failure)
+        case (.recovering, .stuck(let failure)): getStuck(failure, now)
 
         case (.staging, .succeeded): enter(.testing, .test)
         case (.testing, .succeeded): arm(now)
@@ -72,8 +75,8 @@ package struct TrialMachine: Hashable, Sendable {
         case (.persisting, .succeeded), (.persisting, .failed): end(nil)
 
         case (.reverting(let failure), .succeeded): end(failure)
-        case (.reverting(let failure), .failed), (.reverting(let failure), .stuck): getStuck(failure)
-        case (.stuck(let failure), .ticked): revert(failure)
+        case (.reverting(let failure), .failed), (.reverting(let failure), .stuck): getStuck(failure, now)
+        case (.stuck(let failure), .ticked): now >= nextTry ? revert(failure) : []
         default: []
         }
     }
@@ -103,14 +106,18 @@ package struct TrialMachine: Hashable, Sendable {
         enter(.reverting(failure), .revert(failure))
     }
 
-    private mutating func getStuck(_ failure: TrialFailure) -> [TrialAction] {
+    /// The next tick tries again, then 1, 2, 4, 8 and 10 s have to pass: each try runs a dozen programs, on a machine that has
+    /// no room for them perhaps, and on one that is well again 10 s are short.
+    private mutating func getStuck(_ failure: TrialFailure, _ now: Double) -> [TrialAction] {
         state = .stuck(failure)
+        nextTry = now + [0, 1, 2, 4, 8, 10][min(tries, 5)]
+        tries += 1
         return []
     }
 
     private mutating func end(_ failure: TrialFailure?) -> [TrialAction] {
         let wasTrial = desired != nil || failure != nil
-        (state, desired, deadline) = (.idle, nil, nil)
+        self = TrialMachine()
         return wasTrial ? [.finish(failure)] : []
     }
 
