@@ -24,6 +24,22 @@ struct RulesReading: Sendable {
     var displaced: [IPFamily: [String]] = [:]
 }
 
+/// The rules as they are, both families.
+struct Sighting: Sendable {
+    /// Of these, or older.
+    let mark: RulesMark
+    let rules: [IPFamily: OwnedState]
+
+    static func of(_ kernel: any Kernel) async throws(ChangeFailure) -> Sighting {
+        let mark = kernel.rulesMark(contents: true)
+        return Sighting(
+            mark: mark,
+            rules: try await eachFamily { family throws(ChangeFailure) in
+                try await attempt { () throws(KernelError) in try await kernel.observe(family) }
+            })
+    }
+}
+
 /// A change that runs and was read back.
 struct PerformedChange: Sendable {
     /// Sentences on what differed before; empty when nothing had to be touched.
@@ -45,17 +61,19 @@ struct Change: Sendable {
 
     /// Looks, rehearses what is new, plans.
     ///
-    /// - Parameter jumpsFirst: families whose jumps have to stand before others' rules again.
+    /// - Parameters:
+    ///   - jumpsFirst: families whose jumps have to stand before others' rules again.
+    ///   - seen: what there is, where somebody has just looked.
     mutating func prepare(
-        _ meant: Target, jumpsFirst: Set<IPFamily> = []
+        _ meant: Target, jumpsFirst: Set<IPFamily> = [], seen: Sighting? = nil
     ) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
         let (kernel, spelling) = (kernel, spelling)
-        var reading = RulesReading(mark: kernel.rulesMark(contents: true))
+        var reading = RulesReading(mark: seen?.mark ?? kernel.rulesMark(contents: true))
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             try await attempt { () throws(KernelError) in
-                let actual = try await kernel.observe(family)
+                let actual = if let known = seen?.rules[family] { known } else { try await kernel.observe(family) }
                 var learned = spelling[family] ?? Spelling()
                 let wanted = try await kernel.spell(
                     meant.rules[family] ?? .none, family, actual: actual, &learned)

@@ -11,11 +11,13 @@ struct Spelling: Sendable {
     private struct Chain {
         /// Of the rules as they were meant.
         let hash: Int
-        /// nil where they are printed as they were meant.
-        let printed: [OwnedState.Line]?
+        let printed: [OwnedState.Line]
     }
 
-    private var known: [Table: [String: Chain]] = [:]
+    /// Hashes of chains, with their names, that are printed as they were meant: of ten thousand port forwards there are many.
+    private var plain: [Table: Set<Int>] = [:]
+    /// Chains that are printed otherwise.
+    private var others: [Table: [String: Chain]] = [:]
 
     /// Chains of which nobody knows how they are printed, or whether the kernel takes them at all.
     ///
@@ -24,7 +26,9 @@ struct Spelling: Sendable {
         var result: [Table: Set<String>] = [:]
         for table in Table.allCases {
             let names = meant[table].chains.filter { name, rules in
-                actual[table].chains[name] != rules && known[table]?[name]?.hash != rules.hashValue
+                guard actual[table].chains[name] != rules else { return false }
+                let hash = Self.hash(name, rules)
+                return plain[table]?.contains(hash) != true && others[table]?[name]?.hash != hash
             }
             result[table] = Set(names.keys)
         }
@@ -36,7 +40,13 @@ struct Spelling: Sendable {
         for (table, names) in chains {
             for name in names {
                 guard let rules = meant[table].chains[name], let found = printed[table].chains[name] else { continue }
-                known[table, default: [:]][name] = Chain(hash: rules.hashValue, printed: found == rules ? nil : found)
+                let hash = Self.hash(name, rules)
+                if found == rules {
+                    plain[table, default: []].insert(hash)
+                    others[table]?[name] = nil
+                } else {
+                    others[table, default: [:]][name] = Chain(hash: hash, printed: found)
+                }
             }
         }
     }
@@ -44,10 +54,10 @@ struct Spelling: Sendable {
     /// What is meant in the words of this host.
     func spelled(_ meant: OwnedState) -> OwnedState {
         var result = meant
-        for (table, chains) in known {
+        for (table, chains) in others {
             for (name, chain) in chains {
-                guard let printed = chain.printed, meant[table].chains[name]?.hashValue == chain.hash else { continue }
-                result[table].chains[name] = printed
+                guard let rules = meant[table].chains[name], Self.hash(name, rules) == chain.hash else { continue }
+                result[table].chains[name] = chain.printed
             }
         }
         return result
@@ -55,7 +65,20 @@ struct Spelling: Sendable {
 
     /// Forgets chains that are not there any more.
     mutating func keep(_ meant: OwnedState) {
-        for table in Table.allCases { known[table] = known[table]?.filter { meant[table].chains[$0.key] != nil } }
+        for table in Table.allCases {
+            let chains = meant[table].chains
+            others[table] = others[table]?.filter { chains[$0.key] != nil }
+            // A few of before do no harm.
+            guard let known = plain[table], known.count > chains.count + 16 else { continue }
+            plain[table] = known.intersection(chains.map { Self.hash($0.key, $0.value) })
+        }
+    }
+
+    private static func hash(_ name: String, _ rules: [OwnedState.Line]) -> Int {
+        var hasher = Hasher()
+        hasher.combine(name)
+        hasher.combine(rules)
+        return hasher.finalize()
     }
 }
 

@@ -59,6 +59,8 @@ extension Reconciler {
     /// - Returns: nil where nothing has moved.
     private func keep(_ outline: AppliedState, _ look: Look) async throws(TrialFailure) -> CompiledPolicy? {
         let areRulesSame = areRulesSame(look)
+        // What takes longest begins first, while the policy is compiled.
+        async let sighting = areRulesSame == false ? see() : nil
         // An agent may have ended between a repair and its sweep.
         if settled == nil || areRulesSame == false || look == .everything && mayHaveBeenOthers {
             oweSweep(since: try needApplied())
@@ -82,7 +84,7 @@ extension Reconciler {
             // What is there already is kept in repair; nothing is loaded beside another back end's rules.
             throw TrialFailure(.failed, conflict, cause: .twoBackEnds)
         }
-        let (prepared, done) = try await putRight(compiled, ground)
+        let (prepared, done) = try await putRight(compiled, ground, await sighting)
         let (conntrack, wrongSize) = keepSize(policy)
         let differences = done.differences + wrongSize
 
@@ -102,13 +104,21 @@ extension Reconciler {
         return compiled
     }
 
+    private nonisolated func see() async -> Result<Sighting, ChangeFailure>? {
+        do throws(ChangeFailure) {
+            return .success(try await Sighting.of(machinery.kernel))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     private func putRight(
-        _ compiled: CompiledPolicy, _ ground: Ground
+        _ compiled: CompiledPolicy, _ ground: Ground, _ sighting: Result<Sighting, ChangeFailure>?
     ) async throws(TrialFailure) -> (PreparedChange, PerformedChange) {
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
         do throws(ChangeFailure) {
-            let prepared = try await change.prepare(Target(compiled))
+            let prepared = try await change.prepare(Target(compiled), seen: try sighting?.get())
             health.missingRules = prepared.missingRules
             let done = try await change.perform(prepared)
             let displaced = settled?.displaced
