@@ -10,7 +10,7 @@
 natfleets() {
     local found
     found=$(
-        kernel sh -c 'iptables-save; ip6tables-save' | grep NATFLEET
+        in_machine nat-b sh -c 'iptables-save; ip6tables-save' | grep NATFLEET
         # shellcheck disable=SC2016 # for the inner shell
         in_machine nat-b sh -c 'ls -d /var/lib/natfleet-agent /etc/sysctl.d/90-natfleet.conf /etc/modules-load.d/natfleet.conf 2>/dev/null'
     )
