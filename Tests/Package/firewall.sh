@@ -8,10 +8,12 @@
 
 others+=("procps ufw firewalld")
 
-# prepare_nat_b: with the packages that are tried out there, but for firewalld, which starts by itself.
+# prepare_nat_b: with the packages that are tried out there. firewalld would start by itself.
 prepare_nat_b() {
     boot nat-b
-    in_machine nat-b apt-get -qq install procps ufw cloud-init >"$work/apt" 2>&1 || { tail -n 5 "$work/apt"; failed "apt-get install"; }
+    in_machine nat-b systemctl --quiet mask firewalld
+    in_machine nat-b apt-get -qq install procps ufw cloud-init firewalld >"$work/apt" 2>&1 ||
+        { tail -n 5 "$work/apt"; failed "apt-get install"; }
 }
 
 # kernel COMMAND…: in the machine's network, with this machine's programs.
@@ -126,26 +128,10 @@ reboot_beside_ufw() {
     expect "nothing is wrong" "none" shown
 }
 
-# change_beside_ufw BACKEND: as an administrator would; ufw takes what iptables is when it starts.
-change_beside_ufw() {
-    say "ufw in charge, on the other back end of iptables: $1"
-    in_machine nat-b systemctl stop natfleet-agent ufw
-    use_back_end nat-b "$1"
-    by_hand /byhand/d
-    in_machine nat-b systemctl start ufw natfleet-agent
-    served "ufw, $1"
-    expect "by rules of that back end alone" "$1" back_ends nat-b
-    expect "nothing is wrong" "none" shown
-    unharmed ufw reload
-    by_hand '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP'
-}
-
 beside_firewalld() {
     say "firewalld in charge"
-    in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw natfleet-agent'
-    use_back_end nat-b nft
-    in_machine nat-b sh -c 'systemctl enable --now natfleet-agent; apt-get -qq install firewalld' >"$work/apt" 2>&1 ||
-        { tail -n 5 "$work/apt"; failed "apt-get install firewalld"; }
+    in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; systemctl unmask firewalld; systemctl enable --now firewalld' \
+        >"$work/said" 2>&1 || { cat "$work/said"; failed "systemctl enable firewalld"; }
     # It forwards nothing between interfaces that it was not told of.
     for family in IPv4 IPv6; do
         expect "who rejects clients is named, $family" "*critical probe-failed $family, *'inet firewalld filter_FORWARD'*" \
@@ -178,11 +164,28 @@ reload_firewalld() {
     served "firewalld, reloaded"
 }
 
+# ufw_after_firewalld BACKEND: as an administrator would change to it, and to that back end; ufw takes what iptables is when it
+# starts.
+ufw_after_firewalld() {
+    say "ufw in charge again, on the other back end of iptables: $1"
+    in_machine nat-b systemctl --quiet disable --now firewalld
+    in_machine nat-b systemctl stop natfleet-agent
+    use_back_end nat-b "$1"
+    by_hand /byhand/d
+    in_machine nat-b sh -ec 'ufw --force enable; systemctl enable --now ufw; systemctl start natfleet-agent' >"$work/said" 2>&1 ||
+        { cat "$work/said"; failed "ufw enable"; }
+    expect "ufw is seen" "by natfleet's own (ufw is in charge)" kept_by
+    served "ufw, $1"
+    expect "by rules of that back end alone" "$1" back_ends nat-b
+    expect "nothing is wrong" "none" shown
+    unharmed ufw reload
+    by_hand '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP'
+}
+
 other_firewalls() {
     beside_ufw
     reboot_beside_ufw nft
-    change_beside_ufw legacy
-    reboot_beside_ufw legacy
     beside_firewalld
-    halt nat-b
+    ufw_after_firewalld legacy
+    reboot_beside_ufw legacy
 }

@@ -22,8 +22,6 @@ forwards() { kernel sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding |
 
 uninstall_and_boot() {
     say "uninstalling, and a boot after it"
-    boot nat-b
-    in_machine nat-b systemctl disable --quiet --now firewalld
     served "before uninstalling"
     expect "the units are on" "enabled enabled" units_enabled
     in_machine nat-b systemctl stop natfleet-agent
