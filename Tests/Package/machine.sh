@@ -161,7 +161,7 @@ end_network() {
         conntrack -F 2>/dev/null' <"$2"
 }
 
-# no_rules MACHINE: of either back end.
+# no_rules MACHINE: of either back end. Tables of iptables-legacy stay, empty, as long as the network.
 no_rules() {
     # shellcheck disable=SC2016 # for the inner shell
     "$lab" exec "$name" "$1" -- bash -ec '
