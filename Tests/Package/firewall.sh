@@ -8,18 +8,26 @@
 
 others+=("procps ufw firewalld")
 
+# prepare_nat_b: with the packages that are tried out there. firewalld would start by itself.
+prepare_nat_b() {
+    boot nat-b
+    in_machine nat-b systemctl --quiet mask firewalld
+    in_machine nat-b apt-get -qq install procps ufw cloud-init firewalld >"$work/apt" 2>&1 ||
+        { tail -n 5 "$work/apt"; failed "apt-get install"; }
+}
+
 # kernel COMMAND…: in the machine's network, with this machine's programs.
 kernel() { "$lab" exec "$name" nat-b -- "$@"; }
 
 # theirs: all rules but natfleet's, without counters.
 theirs() {
     # shellcheck disable=SC2016 # for the inner shell
-    kernel bash -c 'for program in iptables ip6tables; do
+    in_machine nat-b bash -c 'for program in iptables ip6tables; do
         $program-save | grep -vE "^#|NATFLEET-" | sed -E "s/\[[0-9]+:[0-9]+\]/[]/"; done'
 }
 
 # first_rules CHAIN: of both families, without the policy.
-first_rules() { kernel sh -c "iptables -S $1 | sed -n 2p; ip6tables -S $1 | sed -n 2p" | paste -sd' '; }
+first_rules() { in_machine nat-b sh -c "iptables -S $1 | sed -n 2p; ip6tables -S $1 | sed -n 2p" | paste -sd' '; }
 
 # shown [CODE]: the instance's conditions, or the message of one.
 shown() {
@@ -78,10 +86,11 @@ routed_by_ufw() { in_machine nat-b ufw status verbose | grep -o '[a-z]* (routed)
 kept_by() { natfleet describe instance i-nat-b | sed -n 's/^Kept over reboots: *//p'; }
 lasting() { in_machine nat-b natfleet-agent doctor | grep persistence; }
 
+# by_hand SED: a rule that goes before everything, as ufw puts it there when it starts or is reloaded.
+by_hand() { in_machine nat-b sed -i "$1" /etc/ufw/before.rules /etc/ufw/before6.rules; }
+
 beside_ufw() {
     say "ufw in charge, denying what is routed"
-    boot nat-b
-    in_machine nat-b apt-get -qq install procps ufw >"$work/apt" 2>&1 || { tail -n 5 "$work/apt"; failed "apt-get install ufw"; }
     in_machine nat-b sh -c 'ufw allow 22/tcp; ufw --force enable' >"$work/said"
     expect "ufw forwards nothing" "disabled (routed)" routed_by_ufw
     configured_by_cloud_init i-nat-b
@@ -95,8 +104,7 @@ beside_ufw() {
     # What ufw is told to keep from being routed comes after natfleet's ACCEPT.
     in_machine nat-b sh -c 'ufw route deny from 10.0.2.0/24; ufw route deny from 2001:db8:0:102::/64' >"$work/said"
     served "ufw denying them by name"
-    # A rule that goes before everything, as `ufw reload` puts it there.
-    in_machine nat-b sed -i '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP' /etc/ufw/before.rules /etc/ufw/before6.rules
+    by_hand '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP'
     in_machine nat-b ufw reload >"$work/said"
     theirs >"$work/theirs"
     expect "natfleet's jumps are first again" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
@@ -106,28 +114,24 @@ beside_ufw() {
     expect "a reboot changes nothing" "ok *natfleet's own (ufw is in charge)" lasting
 }
 
+# reboot_beside_ufw BACKEND
 reboot_beside_ufw() {
-    say "a reboot beside ufw"
+    say "a reboot beside ufw: $1"
     halt nat-b
-    # The lab's network outlives the machine.
-    # shellcheck disable=SC2016 # for the inner shell
-    kernel bash -ec '
-        nft flush ruleset
-        echo 0 >/proc/sys/net/ipv4/ip_forward
-        echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
-        conntrack -F 2>/dev/null'
+    end_network nat-b "$fresh"
     boot nat-b
     expect "ufw has started" "deny (routed)" routed_by_ufw
     expect "the restore unit has run" "active" in_machine nat-b systemctl is-active natfleet-forwarding
     expect "natfleet's jumps are first" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
     served "rebooted beside ufw"
+    expect "by rules of that back end alone" "$1" back_ends nat-b
     expect "nothing is wrong" "none" shown
 }
 
 beside_firewalld() {
     say "firewalld in charge"
-    in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; apt-get -qq install firewalld' >"$work/apt" 2>&1 ||
-        { tail -n 5 "$work/apt"; failed "apt-get install firewalld"; }
+    in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; systemctl unmask firewalld; systemctl enable --now firewalld' \
+        >"$work/said" 2>&1 || { cat "$work/said"; failed "systemctl enable firewalld"; }
     # It forwards nothing between interfaces that it was not told of.
     for family in IPv4 IPv6; do
         expect "who rejects clients is named, $family" "*critical probe-failed $family, *'inet firewalld filter_FORWARD'*" \
@@ -160,9 +164,28 @@ reload_firewalld() {
     served "firewalld, reloaded"
 }
 
+# ufw_after_firewalld BACKEND: as an administrator would change to it, and to that back end; ufw takes what iptables is when it
+# starts.
+ufw_after_firewalld() {
+    say "ufw in charge again, on the other back end of iptables: $1"
+    in_machine nat-b systemctl --quiet disable --now firewalld
+    in_machine nat-b systemctl stop natfleet-agent
+    use_back_end nat-b "$1"
+    by_hand /byhand/d
+    in_machine nat-b sh -ec 'ufw --force enable; systemctl enable --now ufw; systemctl start natfleet-agent' >"$work/said" 2>&1 ||
+        { cat "$work/said"; failed "ufw enable"; }
+    expect "ufw is seen" "by natfleet's own (ufw is in charge)" kept_by
+    served "ufw, $1"
+    expect "by rules of that back end alone" "$1" back_ends nat-b
+    expect "nothing is wrong" "none" shown
+    unharmed ufw reload
+    by_hand '/^COMMIT/i -I FORWARD -m comment --comment byhand -j DROP'
+}
+
 other_firewalls() {
     beside_ufw
-    reboot_beside_ufw
+    reboot_beside_ufw nft
     beside_firewalld
-    halt nat-b
+    ufw_after_firewalld legacy
+    reboot_beside_ufw legacy
 }

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: natfleet contributors
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # work, name, lab: of whoever sources this
+# shellcheck disable=SC2154 # work, machines, name, lab: of whoever sources this
 #
-# Debian machines with a systemd of their own (systemd-nspawn) in the network of a lab's host.
+# Debian machines with a systemd of their own (systemd-nspawn) in the network of a lab's host. Their folder, $machines, has
+# of each its root, NAME, and while it runs its first process, NAME.pid, and that of systemd-nspawn, NAME.launcher.
 
 cache=${NATFLEET_CACHE:-/var/cache/natfleet}
 # Of this machine's own release: packages need the libraries that they were built with.
@@ -13,7 +14,6 @@ suite=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
 # shellcheck source=/dev/null
 components=$(. /etc/os-release && [ "$ID" != ubuntu ] || printf ,universe)
 base=$cache/$suite-$(dpkg --print-architecture)
-declare -A machine_pid=() launcher_pid=()
 
 # find_mirror: where this machine's own apt gets its release from, and through which proxy.
 find_mirror() {
@@ -49,13 +49,13 @@ others=(iptables-persistent)
 download() {
     (
         mount_root download
-        mount --bind "$cache/archives" "$work/download/var/cache/apt/archives"
-        mount -t proc proc "$work/download/proc"
-        cp "$@" "$work/download/tmp"
-        cp /etc/resolv.conf "$work/download/etc/resolv.conf"
+        mount --bind "$cache/archives" "$machines/download/var/cache/apt/archives"
+        mount -t proc proc "$machines/download/proc"
+        cp "$@" "$machines/download/tmp"
+        cp /etc/resolv.conf "$machines/download/etc/resolv.conf"
         # A user of apt's own could not write to the bound folder.
-        chroot "$work/download" sh -ec '
-            apt-get -qq update
+        chroot "$machines/download" sh -ec '
+            apt-get -qq -o Acquire::Languages=none update
             for others; do
                 apt-get -qq --yes -o APT::Sandbox::User=root --no-install-recommends --download-only install /tmp/*.deb $others
             done
@@ -64,51 +64,56 @@ download() {
             cd /var/cache/apt/archives/tools
             apt-get -qq -o APT::Sandbox::User=root download prometheus' sh "${others[@]}"
         # What each machine installs from, without a way to a mirror.
-        rm -rf "${work:?}/lists"
-        cp -a "$work/download/var/lib/apt/lists" "$work/lists"
+        mkdir "$machines/apt"
+        cd "$machines/download"
+        cp -a --parents -t "$machines/apt" var/lib/apt/lists var/cache/apt/srcpkgcache.bin
     )
-    umount -R "$work/download"
+    umount -R "$machines/download"
     # What is kept is only read from here on.
     flock -u "$cache_lock"
 }
 
 # mount_root MACHINE: its root, a layer over the clean one that keeps what the machine writes.
 mount_root() {
-    mkdir -p "$work/$1" "$work/$1.upper" "$work/$1.work"
-    mountpoint -q "$work/$1" ||
-        mount -t overlay -o "lowerdir=$base,upperdir=$work/$1.upper,workdir=$work/$1.work" overlay "$work/$1"
+    mkdir -p "$machines/$1" "$machines/$1.upper" "$machines/$1.work"
+    mountpoint -q "$machines/$1" ||
+        mount -t overlay -o "lowerdir=$base,upperdir=$machines/$1.upper,workdir=$machines/$1.work" overlay "$machines/$1"
 }
 
 # boot MACHINE: as the host of that name in the lab; returns when systemd has come up.
 boot() {
-    local deadline=$((SECONDS + 60)) runtime options=()
+    local deadline=$((SECONDS + 60)) runtime launcher options=()
     mount_root "$1"
-    printf '%s\n' "$1" >"$work/$1/etc/hostname"
-    cp -a "$work/lists/." "$work/$1/var/lib/apt/lists"
+    printf '%s\n' "$1" >"$machines/$1/etc/hostname"
+    [ -e "$machines/$1/var/cache/apt/srcpkgcache.bin" ] || cp -a "$machines/apt/." "$machines/$1"
     # The name that the README gives the controller.
-    "$lab" exec "$name" "$1" -- sed 's/\bcontroller\b/& controller.example.internal/' /etc/hosts >"$work/$1/etc/hosts"
+    "$lab" exec "$name" "$1" -- sed 's/\bcontroller\b/& controller.example.internal/' /etc/hosts >"$machines/$1/etc/hosts"
     # The README's commands are a person's, who answers apt and has sudo.
-    printf 'APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n' >"$work/$1/etc/apt/apt.conf.d/90test"
-    printf '#!/bin/sh\nexec "$@"\n' >"$work/$1/usr/local/bin/sudo"
-    chmod +x "$work/$1/usr/local/bin/sudo"
+    # Archives are shared, and all there: nobody has to wait for their lock.
+    printf '%s;\n' 'APT::Get::Assume-Yes "true"' 'APT::Install-Recommends "false"' 'Acquire::Languages "none"' 'Debug::NoLocking "true"' \
+        >"$machines/$1/etc/apt/apt.conf.d/90test"
+    printf '#!/bin/sh\nexec "$@"\n' >"$machines/$1/usr/local/bin/sudo"
+    chmod +x "$machines/$1/usr/local/bin/sudo"
     # A debug build takes the toolchain's libraries.
     for runtime in $(ldd .build/debug/natfleet-agent 2>/dev/null | sed -n 's|.* => \(.*\)/libswiftCore\.so .*|\1|p'); do
         options+=("--bind-ro=$runtime")
     done
     # As with --private-network, which would give it a network of its own.
-    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --directory="$work/$1" --machine="$1" --boot --register=no --keep-unit \
+    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --directory="$machines/$1" --machine="$1" --boot --register=no --keep-unit \
         --network-namespace-path="/proc/$("$lab" pid "$name" "$1")/ns/net" --resolv-conf=off --capability=CAP_NET_ADMIN \
         --bind="$cache/archives:/var/cache/apt/archives" "${options[@]}" \
-        </dev/null >"$work/$1.log" 2>&1 &
-    launcher_pid[$1]=$!
-    until machine_pid[$1]=$(pgrep -P "${launcher_pid[$1]}") &&
+        </dev/null >"$machines/$1.log" 2>&1 &
+    launcher=$!
+    disown
+    echo "$launcher" >"$machines/$1.launcher"
+    until pgrep -P "$launcher" >"$machines/$1.pid" &&
         [[ $(in_machine "$1" systemctl is-system-running 2>/dev/null) == @(running|degraded) ]]; do
         if ((SECONDS >= deadline)); then
-            tail -n 20 "$work/$1.log"
+            tail -n 20 "$machines/$1.log"
             echo "$1 does not boot"
             return 1
         fi
-        sleep 0.3
+        sleep 0.2
     done
     printf 'ok  %s has booted\n' "$1"
 }
@@ -116,22 +121,26 @@ boot() {
 in_machine() {
     local machine=$1
     shift
-    nsenter --all -t "${machine_pid[$machine]}" -- env -i -C /root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
+    nsenter --all -t "$(<"$machines/$machine.pid")" -- env -i -C /root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C \
         DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 # halt MACHINE: an orderly shutdown.
 halt() {
     in_machine "$1" systemctl poweroff >/dev/null 2>&1 || true
-    wait "${launcher_pid[$1]}" || true
-    unset "machine_pid[$1]" "launcher_pid[$1]"
+    is_off "$1"
 }
 
 # cut_power MACHINE: no program of it gets to do anything any more.
 cut_power() {
-    kill -KILL "${machine_pid[$1]}"
-    wait "${launcher_pid[$1]}" 2>/dev/null || true
-    unset "machine_pid[$1]" "launcher_pid[$1]"
+    kill -KILL "$(<"$machines/$1.pid")"
+    is_off "$1"
+}
+
+# is_off MACHINE: returns when it is. Another shell may have booted it, so that there may be no child to wait for.
+is_off() {
+    tail --pid="$(<"$machines/$1.launcher")" -s 0.1 -f /dev/null
+    rm "$machines/$1.pid" "$machines/$1.launcher"
 }
 
 # settings MACHINE: what natfleet may change of its network's settings, as KEY = VALUE.
@@ -143,27 +152,62 @@ settings() {
 # end_network MACHINE FILE: as it was when `settings` wrote FILE, and no rules: the network belongs to the lab and outlives the
 # machine, unlike a real one's.
 end_network() {
+    no_rules "$1"
     # shellcheck disable=SC2016 # for the inner shell
     "$lab" exec "$name" "$1" -- bash -ec '
         # Writing the first one resets others.
         echo 0 >/proc/sys/net/ipv4/ip_forward
         sysctl -q -p -
-        for program in iptables ip6tables; do
-            for table in nat filter; do "$program" -t "$table" -F; "$program" -t "$table" -X; done
-        done
         conntrack -F 2>/dev/null' <"$2"
 }
 
+# no_rules MACHINE: of either back end. Tables of iptables-legacy stay, empty, as long as the network.
+no_rules() {
+    # shellcheck disable=SC2016 # for the inner shell
+    "$lab" exec "$name" "$1" -- bash -ec '
+        nft flush ruleset
+        for program in iptables ip6tables; do
+            # Those that there are: a table comes into being when it is asked for.
+            for table in $(cat "/proc/net/${program/tables/_tables}_names" 2>/dev/null); do
+                "$program-legacy" -t "$table" -F
+                "$program-legacy" -t "$table" -X
+                [ "$table" != filter ] || for chain in INPUT FORWARD OUTPUT; do "$program-legacy" -P "$chain" ACCEPT; done
+            done
+        done'
+}
+
+# use_back_end MACHINE nft|legacy: its iptables and ip6tables are that from now on, as an administrator makes them, and there
+# are no rules.
+use_back_end() {
+    local program
+    for program in iptables ip6tables; do
+        in_machine "$1" update-alternatives --quiet --set "$program" "/usr/sbin/$program-$2"
+    done
+    no_rules "$1"
+}
+
+# back_ends MACHINE: those that hold rules of natfleet's.
+back_ends() {
+    local back_end
+    for back_end in nft legacy; do
+        [[ $(in_machine "$1" sh -c "iptables-$back_end-save; ip6tables-$back_end-save" 2>/dev/null) != *NATFLEET* ]] || echo "$back_end"
+    done | xargs
+}
+
 end_all() {
-    local machine
-    for machine in "${!launcher_pid[@]}"; do
+    local machine launcher
+    # shellcheck disable=SC2046 # any number
+    kill $(jobs -p) 2>/dev/null || true
+    for machine in "$machines"/*.launcher; do
+        [ -e "$machine" ] || continue
+        launcher=$(<"$machine")
         # The machine's first process first: it would outlive its launcher.
         # shellcheck disable=SC2046 # none or one
-        kill -KILL $(pgrep -P "${launcher_pid[$machine]}") "${launcher_pid[$machine]}" 2>/dev/null || true
-        wait "${launcher_pid[$machine]}" 2>/dev/null || true
+        kill -KILL $(pgrep -P "$launcher") "$launcher" 2>/dev/null || true
+        tail --pid="$launcher" -s 0.1 -f /dev/null
     done
     "$lab" down "$name" >/dev/null 2>&1 || true
     for machine in download controller nat-a nat-b; do
-        umount -R "$work/$machine" 2>/dev/null || true
+        umount -R "$machines/$machine" 2>/dev/null || true
     done
 }

@@ -54,13 +54,13 @@ leaves() {
     say "the controller moves to another machine: operations.md"
     operate "Moving the controller" 1 1
     # What ssh takes over there.
-    printf '#!/bin/sh\ncat >/root/sent\nprintf "%%s\\n" "$2" >/root/asked\n' >"$work/controller/usr/local/bin/ssh"
-    chmod +x "$work/controller/usr/local/bin/ssh"
+    printf '#!/bin/sh\ncat >/root/sent\nprintf "%%s\\n" "$2" >/root/asked\n' >"$machines/controller/usr/local/bin/ssh"
+    chmod +x "$machines/controller/usr/local/bin/ssh"
     operate "Moving the controller" 2 1
-    cp "$work/controller/root/sent" "$work/controller/root/asked" "$work/controller/root/web-egress.yaml" "$work"
+    cp "$machines/controller/root/sent" "$machines/controller/root/asked" "$machines/controller/root/web-egress.yaml" "$work"
     halt controller
-    umount -R "$work/controller"
-    rm -rf "$work/controller" "$work/controller.upper" "$work/controller.work"
+    umount -R "$machines/controller"
+    rm -rf "$machines/controller" "$machines/controller.upper" "$machines/controller.work"
 }
 
 # The new machine's, at the same address.
@@ -68,7 +68,7 @@ arrives() {
     local before
     before=$(identity)
     boot controller
-    cp "$packages"/natfleet_*.deb "$work/web-egress.yaml" "$work/controller/root"
+    cp "$packages"/natfleet_*.deb "$work/web-egress.yaml" "$machines/controller/root"
     follow controller 1 2 >"$work/apt"
     in_machine controller sh -ec "$(cat "$work/asked")" <"$work/sent"
     ! in_machine controller sh -ec "$(cat "$work/asked")" <"$work/sent" 2>"$work/said" || failed "the backup went into a folder that was there"

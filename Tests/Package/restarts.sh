@@ -3,7 +3,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # work, name, lab, fresh: of `run`
 #
-# What an instance does after it was cut off its power, and after a boot in which rules could not be loaded. Sourced by `run`.
+# What an instance does after a reboot, after it was cut off its power, and after a boot in which rules could not be loaded, on the
+# back end of iptables that each is told. Sourced by `run`.
 
 # kernel_state: rules of both families without counters, and settings.
 kernel_state() {
@@ -36,16 +37,15 @@ same() {
     printf 'ok  %s\n' "$what"
 }
 
-# no_agent_at_boot, agent_at_boot: of nat-a, which is off.
-no_agent_at_boot() { systemctl --quiet --root="$work/nat-a" disable natfleet-agent; }
-agent_at_boot() { systemctl --quiet --root="$work/nat-a" enable natfleet-agent; }
+# no_agent_at_boot: of nat-a, which is off.
+no_agent_at_boot() { systemctl --quiet --root="$machines/nat-a" disable natfleet-agent; }
 
 # own_boot_id: from the next boot on the agent sees the machine's boot id. nspawn lays it over the kernel's, and these two give a
 # unit a /proc without it.
 own_boot_id() {
-    mkdir -p "$work/nat-a/etc/systemd/system/natfleet-agent.service.d"
+    mkdir -p "$machines/nat-a/etc/systemd/system/natfleet-agent.service.d"
     printf '[Service]\nProtectControlGroups=no\nProtectKernelTunables=no\n' \
-        >"$work/nat-a/etc/systemd/system/natfleet-agent.service.d/boot-id.conf"
+        >"$machines/nat-a/etc/systemd/system/natfleet-agent.service.d/boot-id.conf"
 }
 
 journal() { in_machine nat-a journalctl --no-pager -b -o cat -u "$1" --grep "$2"; }
@@ -70,16 +70,46 @@ YAML
     natfleet apply -f trial.yaml 2>&1
 }
 
-# new_connections I|D: to the controller, dropped or not; those that stand go on. A trial is confirmed over a new one.
+# new_connections I|D: of nat-a to the controller, dropped or not; those that stand go on. A trial is confirmed over a new one,
+# and to a machine that boots it is as if there were no controller.
 new_connections() {
-    local program
-    for program in iptables ip6tables; do
-        "$lab" exec "$name" controller -- "$program" "-$1" INPUT -i eth0 -p tcp --dport 8443 --syn -j DROP
-    done
+    "$lab" exec "$name" controller -- iptables "-$1" INPUT -s 10.0.0.11 -p tcp --dport 8443 --syn -j DROP
+    "$lab" exec "$name" controller -- ip6tables "-$1" INPUT -s 2001:db8:0:100::11 -p tcp --dport 8443 --syn -j DROP
 }
 
+connection() { "$lab" exec "$name" nat-a -- ss -Htn state established dport = :8443; }
+
+# reboot_alone BACKEND: there is no controller, or no agent that asks it.
+reboot_alone() {
+    say "a reboot of the instance, and no controller: $1"
+    halt nat-a
+    end_network nat-a "$fresh"
+    expect "client-a, the instance being down" "" "$lab" ask "$name" client-a tcp 198.51.100.7 80 1
+    boot nat-a
+    expect "the restore unit has run" "active" in_machine nat-a systemctl is-active natfleet-forwarding
+    packets "rebooted"
+    expect "by rules of that back end alone" "$1" back_ends nat-a
+}
+
+# changes_to_legacy: as an administrator would, who lets the agent see to its rules.
+changes_to_legacy() {
+    say "the other back end of iptables: legacy"
+    in_machine nat-a systemctl stop natfleet-agent
+    use_back_end nat-a legacy
+    expect "no rules" "" back_ends nat-a
+    in_machine nat-a systemctl start natfleet-agent
+    packets "legacy"
+    expect "by rules of that back end alone" "legacy" back_ends nat-a
+    expect "the instance is healthy" "i-0123456789abcdef0 healthy" enrolled
+    in_machine nat-a systemctl --quiet disable natfleet-agent
+    reboot_alone legacy
+    in_machine nat-a systemctl --quiet enable --now natfleet-agent
+}
+
+# power_cut_in_a_trial BACKEND
 power_cut_in_a_trial() {
-    say "a power cut in the middle of a trial: the policy before it runs"
+    say "a power cut in the middle of a trial: the policy before it runs: $1"
+    expect "the agent waits for news" "*:8443*" connection
     kernel_state >"$work/kernel"
     saved_state >"$work/saved"
     new_connections I
@@ -87,14 +117,13 @@ power_cut_in_a_trial() {
     expect "the kernel holds the change" "-A NATFLEET-PRE *8002*" in_machine nat-a sh -c 'iptables -t nat -S | grep 8002'
     expect "it is on trial" "state*trying: a change is on trial" agent_state
     cut_power nat-a
-    halt controller
-    new_connections D
     end_network nat-a "$fresh"
     no_agent_at_boot
     own_boot_id
     boot nat-a
     expect "no agent runs" "inactive" in_machine nat-a systemctl is-active natfleet-agent
     packets "no agent, no controller"
+    expect "by rules of that back end alone" "$1" back_ends nat-a
     same "rules and settings are as before the trial" "$work/kernel" kernel_state
     same "and so are the files for the next boot" "$work/saved" saved_state
 
@@ -105,7 +134,7 @@ power_cut_in_a_trial() {
     in_machine nat-a test ! -e /var/lib/natfleet-agent/trial.json
     expect "status tells what was taken back" "refused*web-egress revision *, reverted*" refusal
 
-    boot controller
+    new_connections D
     expect "the controller hears of it" "*trial-reverted: *restarted before the change was confirmed*" \
         reported trial-reverted
     same "and it is not tried again" "$work/kernel" kernel_state
@@ -116,12 +145,14 @@ power_cut_in_a_trial() {
 # reported CONDITION: what the controller shows of it.
 reported() { natfleet describe instance i-0123456789abcdef0 | grep -F "$1"; }
 
+# rules_cannot_be_loaded BACKEND
 rules_cannot_be_loaded() {
-    say "a boot with a broken file of rules: natfleet has its own"
+    local programs=xtables-$1-multi
+    say "a boot with a broken file of rules: natfleet has its own: $1"
     halt nat-a
-    rm "$work/nat-a/etc/systemd/system/natfleet-agent.service.d/boot-id.conf"
+    rm "$machines/nat-a/etc/systemd/system/natfleet-agent.service.d/boot-id.conf"
     end_network nat-a "$fresh"
-    echo 'these are no rules' >"$work/nat-a/etc/iptables/rules.v4"
+    echo 'these are no rules' >"$machines/nat-a/etc/iptables/rules.v4"
     no_agent_at_boot
     boot nat-a
     # It loads nothing and is content: a test of the file comes first, and its failure is none.
@@ -129,6 +160,7 @@ rules_cannot_be_loaded() {
     expect "the restore unit says what was missing" "*IPv4: nat: chain NATFLEET-POST is missing*" \
         journal natfleet-forwarding restored
     packets "broken file, no agent"
+    expect "by rules of that back end alone" "$1" back_ends nat-a
     in_machine nat-a systemctl enable --quiet --now natfleet-agent
     expect "the instance says so" "*restore-failed: IPv4: /etc/iptables/rules.v4 was broken*" reported restore-failed
     expect "the file is whole again" "-A PREROUTING -j NATFLEET-PRE" \
@@ -136,12 +168,12 @@ rules_cannot_be_loaded() {
     expect "what it held is kept" "these are no rules" in_machine nat-a cat /etc/iptables/rules.v4.broken
     in_machine nat-a rm /etc/iptables/rules.v4.broken
 
-    say "a boot without iptables: it does not forward, and says why"
+    say "a boot without iptables: it does not forward, and says why: $1"
     halt nat-a
     end_network nat-a "$fresh"
     # And somebody turns forwarding on, as most recipes do.
-    echo 'net.ipv4.ip_forward = 1' >"$work/nat-a/etc/sysctl.d/50-recipe.conf"
-    mv "$work/nat-a/usr/sbin/xtables-nft-multi" "$work/nat-a/opt"
+    echo 'net.ipv4.ip_forward = 1' >"$machines/nat-a/etc/sysctl.d/50-recipe.conf"
+    mv "$machines/nat-a/usr/sbin/$programs" "$machines/nat-a/opt"
     boot nat-a
     expect "the restore unit has failed" "failed" in_machine nat-a systemctl is-active natfleet-forwarding
     expect "its status says why" "*iptables-save is not installed*restore failed" reason_in_status is.not.installed
@@ -155,7 +187,7 @@ rules_cannot_be_loaded() {
     expect "client-a, IPv6, gets no answer" "" "$lab" ask "$name" client-a tcp 2001:db8:ffff::7 80 1
     expect "and leaves under no address at all" "ipv4=0 ipv6=0" "$lab" leaks "$name" nat-a
     expect "the agent runs and says why as well" "*apply-failed: iptables is not installed*" reported apply-failed
-    in_machine nat-a mv /opt/xtables-nft-multi /usr/sbin
+    in_machine nat-a mv "/opt/$programs" /usr/sbin
     packets "iptables is back"
     expect "the instance is healthy" "i-0123456789abcdef0 healthy" enrolled
     expect "and left to mend is" "*forwards-at-boot: /etc/sysctl.d/50-recipe.conf:1 *" reported forwards-at-boot

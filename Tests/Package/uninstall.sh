@@ -10,7 +10,7 @@
 natfleets() {
     local found
     found=$(
-        kernel sh -c 'iptables-save; ip6tables-save' | grep NATFLEET
+        in_machine nat-b sh -c 'iptables-save; ip6tables-save' | grep NATFLEET
         # shellcheck disable=SC2016 # for the inner shell
         in_machine nat-b sh -c 'ls -d /var/lib/natfleet-agent /etc/sysctl.d/90-natfleet.conf /etc/modules-load.d/natfleet.conf 2>/dev/null'
     )
@@ -22,8 +22,6 @@ forwards() { kernel sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding |
 
 uninstall_and_boot() {
     say "uninstalling, and a boot after it"
-    boot nat-b
-    in_machine nat-b systemctl disable --quiet --now firewalld
     served "before uninstalling"
     expect "the units are on" "enabled enabled" units_enabled
     in_machine nat-b systemctl stop natfleet-agent
