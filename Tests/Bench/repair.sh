@@ -61,7 +61,7 @@ bench_repair() {
         for count in 100 10000; do
             aim="<=1" rounds=3 period=30 pause=4
             ((count < 1000)) || pause=10
-            # Rules are read every 10 s, and of more than 1,000 every 60 s.
+            # The kernel tells of nothing there, and of more than 1,000 rules the whole is looked at every 60 s.
             [ "$backend" = nft ] || aim="<=10" period=60
             [ "$backend$count" != legacy10000 ] || rounds=1
             policy "$count" >"$work/repair.yaml"
