@@ -72,6 +72,7 @@ struct LegacySerialTests {
 
     @Test func aMachineThatChangesItsBackEndKeepsItsRules() async throws {
         try await FleetLab.run { lab in
+            try await lab.use(.nft, on: "nat-a")
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-a")
             try await lab.apply(Policies.egress)
