@@ -60,6 +60,7 @@ fmt: ## format all Swift files in place
 	$(SWIFT_FILES) | xargs -0 swift format --in-place --parallel
 
 check: setup-test lint imports build agent ## what must hold before a commit: lint, imports, warnings, size of the agent
+	@scripts/setup-dnf-test
 
 imports: ## the import rules between folders, and that their check finds violations
 	@scripts/check-imports-test

@@ -29,21 +29,26 @@ struct ChurnSerialTests {
             agents.append(try lab.runAgent("nat-c"))
             try await lab.apply(Churn.base + Churn.flip(0))
             for place in Self.places {
-                try await lab.apply(Policies.portMapping(place.instance, subnet: place.subnet))
+                try await lab.apply(
+                    Policies.portMapping(place.instance, subnet: place.subnet)
+                        + Churn.datagrams(place.instance, subnet: place.subnet))
             }
             try await lab.converged("nat-a", "nat-b", "nat-c")
             let kept = try Self.places.flatMap { try lab.connections(through: $0) }
             let openers = try await lab.openers()
             try await kept.expectOpen()
+            var switched: [String: KeptConnection] = [:]
+            try await follow(&switched, 0, lab)
 
             let start = ContinuousClock.now
             for number in 1...Self.changes {
                 try await lab.apply(Churn.change(number))
                 try await lab.running("nat-a", "nat-b", "nat-c")
-                for connection in kept where !connection.daemon.isRunning {
+                for connection in kept + switched.values where !connection.daemon.isRunning {
                     Issue.record("change \(number): \(connection.name) broke: \(connection.daemon.output.suffix(300))")
                     return
                 }
+                try await follow(&switched, number, lab)
             }
 
             #expect(try await lab.leaks("nat-c") == "ipv4=0 ipv6=0")
@@ -60,6 +65,21 @@ struct ChurnSerialTests {
             for agent in agents { await agent.end() }
             try await expectCountersMove(lab)
             #expect(controller.isRunning)
+        }
+    }
+
+    /// A connection through nat-c begins when its family has been switched on, and is open just before that is switched off:
+    /// over the other family's way off and on.
+    private func follow(_ open: inout [String: KeptConnection], _ number: Int, _ lab: FleetLab) async throws {
+        for (address, begin) in [("198.51.100.7", 0), ("2001:db8:ffff::7", 10)] {
+            switch number % 20 {
+            case begin: open[address] = try KeptConnection(lab, "client-c", "tcp", address, 80)
+            case (begin + 14) % 20:
+                guard let connection = open.removeValue(forKey: address) else { break }
+                try await [connection].expectOpen()
+                await connection.daemon.end()
+            default: break
+            }
         }
     }
 
@@ -113,6 +133,12 @@ private enum Churn {
         }
         let churn = document(more + (count == 0 ? "" : "  dnat:\n" + forwards.joined()), priority: 50 + number % 100)
         return number % 5 == 0 ? churn + flip(number / 5) : churn
+    }
+
+    /// A forward of datagrams that nothing changes, beside that of connections.
+    static func datagrams(_ instance: String, subnet: Int) -> String {
+        Policies.portMapping(instance, subnet: subnet, port: 53)
+            .replacing("protocol: tcp", with: "protocol: udp").replacing("name: web-", with: "name: dns-")
     }
 
     /// Another instance's, which switches a family off and on, one after the other.
@@ -185,6 +211,8 @@ extension FleetLab {
         let own = ["203.0.113.\(place.number)", "2001:db8:0:100::\(place.number)"]
         return try outside.flatMap { [(place.clients[0], "tcp", $0, 80), (place.clients[0], "udp", $0, 53)] }
             .appending(own.map { ("outsider", "tcp", $0, 8001) })
+            // One is enough of what starts so many programs.
+            .appending([("outsider", "udp", own[place.number % 2], 8001)])
             .map { try KeptConnection(self, $0, $1, $2, $3) }
     }
 

@@ -96,8 +96,10 @@ struct ClientSerialTests {
         try await [client].expectOpen()
     }
 
-    /// Somebody's native nft rule in a table of iptables: what natfleet cannot read it does not touch, NAT goes on.
+    /// Somebody's native nft rule in a table of iptables-nft, as iptables-legacy has none: what natfleet cannot read it does
+    /// not touch, NAT goes on.
     private func showTableThatIptablesCannotList(_ lab: FleetLab) async throws {
+        try await lab.use(.nft, on: "nat-c")
         let agent = try await start("nat-c", lab)
         try await lab.apply(Self.egress("nat-c", Self.good))
         try await lab.converged("nat-c")

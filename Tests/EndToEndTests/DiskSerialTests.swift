@@ -3,6 +3,7 @@
 
 import FleetModel
 import Foundation
+import NetAddress
 import TestSupport
 import Testing
 
@@ -49,7 +50,7 @@ struct DiskSerialTests {
         ],
     ]
 
-    /// One fault and one back end an instance, so that one lab shows both.
+    /// One fault, one back end and one family that has to go on an instance, so that one lab shows both of each.
     @Test func eachWriteThatFailsIsToldAndMadeUpFor() async throws {
         try await FleetLab.run { lab in
             let controller = try await lab.startController()
@@ -100,25 +101,26 @@ struct DiskSerialTests {
     private static let foreign = "FORWARD -m comment --comment foreign -j DROP"
 
     private func fail(_ writes: [Write], on disk: Disk) async throws {
-        let (lab, host) = (disk.lab, disk.host)
+        let (lab, host, program) = (disk.lab, disk.host, disk.fault.lasting.program)
         var agent = try await disk.startAgent()
         try await lab.apply(disk.policy(whole: false))
         try await lab.converged(host)
         let base = try await lab.machine(host)
-        let traffic = try SteadyTraffic(disk.fault.client, lab)
+        let traffic = try SteadyTraffic(disk.fault.client, lab, to: disk.fault.lasting.outside)
         for write in writes {
             let what = "\(disk.fault) at \(write.file)"
             try await agent.hold(at: write.step) {
-                if write.isBad { try await lab.shell(host, "iptables -t mangle -A \(Self.foreign)") }
+                if write.isBad { try await lab.shell(host, "\(program) -t mangle -A \(Self.foreign)") }
                 try await lab.apply(disk.policy(whole: true, isWide: write.isWide))
             } meanwhile: {
                 try await disk.breakDown(room: write.room)
-                if write.isBad { try await lab.shell(host, "iptables -t mangle -D \(Self.foreign)") }
+                if write.isBad { try await lab.shell(host, "\(program) -t mangle -D \(Self.foreign)") }
             }
             try await expectCondition(disk, agent, write, what)
             try await disk.expectWholeFiles(what)
             if write.runs {
-                #expect(try await lab.ask(disk.fault.client, "tcp", "2001:db8:ffff::7", 80).hasPrefix("internet saw "))
+                let added = disk.fault.coming.outside
+                #expect(try await lab.ask(disk.fault.client, "tcp", added, 80).hasPrefix("internet saw "))
             } else {
                 expectSame(base, try await lab.machine(host), what)
             }
@@ -184,7 +186,7 @@ struct DiskSerialTests {
         expectSame(base, try await lab.machine(host), "after a restart")
         let codes = last?.status?.conditions.map(\.code) ?? []
         #expect(codes.contains("trial-reverted") && codes.contains("not-persisted"), "\(codes)")
-        try await lab.shell(host, "iptables -F NATFLEET-FWD")
+        try await lab.shell(host, "\(disk.fault.lasting.program) -F NATFLEET-FWD")
         try await eventually(within: 20, "NAT is kept in repair: \(agent.daemon.output)") {
             try await lab.machine(host) == base
         }
@@ -201,6 +203,15 @@ private enum DiskFault: String, CaseIterable, Sendable {
     case readOnly = "Read-only file system"
 
     var client: String { self == .full ? "client-a" : "client-b" }
+    /// The family that is translated all along, and the one that comes with each change.
+    var lasting: IPFamily { self == .full ? .ipv4 : .ipv6 }
+    var coming: IPFamily { self == .full ? .ipv6 : .ipv4 }
+}
+
+extension IPFamily {
+    fileprivate var program: String { self == .ipv4 ? "iptables" : "ip6tables" }
+    fileprivate var outside: String { self == .ipv4 ? "198.51.100.7" : "2001:db8:ffff::7" }
+    fileprivate var sources: String { self == .ipv4 ? "10.0.0.0/16" : "\"2001:db8:0:100::/56\"" }
 }
 
 /// The state folder of an instance, on a disk of its own.
@@ -221,14 +232,16 @@ private struct Disk: Sendable {
 
     func runAgent() throws -> HeldAgent { try HeldAgent(host, lab) }
 
-    /// IPv4 only, or both families, whose sysctls have to be remembered first.
+    /// One family only, or both, whose sysctls have to be remembered first.
     func policy(whole: Bool, isWide: Bool = false) -> String {
-        let families = whole ? "[ipv4, ipv6]" : "[ipv4]"
+        let (lasting, coming) = (fault.lasting, fault.coming)
+        let families = whole ? "[ipv4, ipv6]" : "[\(lasting.rawValue)]"
         let more = isWide ? (0..<64).map { ", \"2001:db8:7:\($0)::/64\"" }.joined() : ""
-        let sources = whole ? "[10.0.0.0/16, \"2001:db8:0:100::/56\"\(more)]" : "[10.0.0.0/16]"
-        return Policies.egress(entry: "families: \(families), sources: \(sources)", selector: "{instances: [\(host)]}")
+        let sources = lasting.sources + (whole ? ", \(coming.sources)\(more)" : "")
+        let entry = "families: \(families), sources: [\(sources)]"
+        return Policies.egress(entry: entry, selector: "{instances: [\(host)]}")
             .replacing("name: egress}\nspec", with: "name: egress-\(host)}\nspec")
-            .replacing("ipv6: true", with: "ipv6: \(whole)")
+            .replacing("\(coming.rawValue): true", with: "\(coming.rawValue): \(whole)")
     }
 
     func breakDown(room: Int) async throws {

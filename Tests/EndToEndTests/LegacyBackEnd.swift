@@ -29,6 +29,11 @@ extension FleetLab {
         try #require(version.matches(of: try Regex(word)).count == 2, "\(version)")
     }
 
+    /// What a host's alternative leads to, say /usr/sbin/ip6tables-nft-restore: for a program that stands in for it.
+    func alternative(_ program: String, on host: String) async throws -> String {
+        try await shell(host, "readlink /etc/alternatives/\(program)").trimmingCharacters(in: .newlines)
+    }
+
     /// natfleet's rules are in this back end, both families, and none of them in the other.
     func expectOnly(_ backEnd: BackEnd, on host: String) async throws {
         for family in ["iptables", "ip6tables"] {

@@ -39,7 +39,7 @@ struct ManyForwardsSerialTests {
     func oneOfTenThousandChangesAlone(backEnd: BackEnd) async throws {
         try await FleetLab.run { lab in
             try await lab.use(backEnd, on: "nat-a")
-            try await lab.traceRestores(backEnd, on: "nat-a")
+            try await lab.traceRestores(on: "nat-a")
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-a")
             try await lab.apply(Policies.egress + "\n---\n" + Self.policy())

@@ -32,7 +32,7 @@ struct RestoreSerialTests {
 
     @Test func aRunningAgentDoesNotNoticeThatItsControllerWasRestored() async throws {
         try await FleetLab.run { lab in
-            try await lab.traceRestores(.nft, on: "nat-a")
+            try await lab.traceRestores(on: "nat-a")
             let controller = try await lab.startController()
             let agent = try await lab.startAgent("nat-a")
             try await lab.apply(Policies.egress + "\n" + Policies.portMapping("nat-a", subnet: 1))

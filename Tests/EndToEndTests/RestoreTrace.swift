@@ -27,16 +27,16 @@ struct RestoreRun {
 extension FleetLab {
     private static let folder = "/run/restore-trace"
 
-    /// Puts a script before a host's restore programs that writes down what each run is given. For after `use`, whose
-    /// links it takes the place of.
-    func traceRestores(_ backEnd: BackEnd, on host: String) async throws {
+    /// Puts a script before a host's restore programs, of whichever back end, that writes down what each run is given. For
+    /// after `use`, whose links it takes the place of.
+    func traceRestores(on host: String) async throws {
         let script = """
             #!/bin/bash
             name=${0##*/}
             run=\(Self.folder)/$(date +%s%N)-$$
             cat >"$run.input"
             echo "$name $(readlink /proc/self/ns/net) $*" >"$run.run"
-            exec "/usr/sbin/${name%-restore}-\(backEnd.rawValue)-restore" "$@" <"$run.input"
+            exec REAL "$@" <"$run.input"
             """
         try await exec(
             host, "bash", "-ec",
@@ -44,7 +44,7 @@ extension FleetLab {
             mkdir -p \(Self.folder)/bin
             for program in iptables-restore ip6tables-restore; do
                 script=\(Self.folder)/bin/$program
-                printf '%s\\n' "$1" >$script
+                printf '%s\\n' "${1/REAL/$(readlink /etc/alternatives/$program)}" >$script
                 chmod 755 $script
                 ln -sfn $script /etc/alternatives/$program
             done

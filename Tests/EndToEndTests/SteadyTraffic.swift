@@ -4,13 +4,13 @@
 import Foundation
 import Testing
 
-/// A client that opens a connection to the internet every tenth of a second, over IPv4, and counts who answers.
+/// A client that opens a connection to the internet every tenth of a second, and counts who answers.
 struct SteadyTraffic: Sendable {
     let client: Daemon
 
     private static let script = """
         while :; do
-            bash "$0" tcp 198.51.100.7 80 3 || echo nobody
+            bash "$0" tcp $1 80 3 || echo nobody
             sleep 0.1
         done
         """
@@ -25,9 +25,9 @@ struct SteadyTraffic: Sendable {
         #expect(lines.count >= count, sourceLocation: sourceLocation)
     }
 
-    init(_ host: String, _ lab: FleetLab) throws {
+    init(_ host: String, _ lab: FleetLab, to address: String = "198.51.100.7") throws {
         let ask = FleetLab.root.appendingPathComponent("Tests/Lab/lib/ask.sh").path
-        client = try lab.daemon(host, ["bash", "-c", Self.script, ask])
+        client = try lab.daemon(host, ["bash", "-c", Self.script, ask, address])
     }
 }
 

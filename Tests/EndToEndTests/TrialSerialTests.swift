@@ -75,14 +75,14 @@ struct TrialSerialTests {
                 _ = try await lab.ask(hole.client, "tcp", address, 80)
             }
             if !hole.fault.isEmpty { try await lab.shell(instance, hole.fault) }
-            let before = try await lab.machine(instance)
+            let before = try await lab.everything(instance)
             let counters = try await counted(lab, instance)
 
             let start = ContinuousClock.now
             try await lab.apply(Self.egress(hole.entry))
             try await lab.reverted(instance, within: Double(Self.limit) + 20)
             #expect(ContinuousClock.now - start < .seconds(Self.limit + 15))
-            expectSame(before, try await lab.machine(instance), hole.testDescription)
+            expectSame(before, try await lab.everything(instance), hole.testDescription)
             let reason = try #require(try await lab.instance(instance)?.lastOutcome?.detail)
             #expect(reason.contains("clients"), "\(reason)")
 
@@ -101,7 +101,7 @@ struct TrialSerialTests {
             let again = try lab.runAgent(instance)
             try await Task.sleep(for: .seconds(12))
             #expect(tried == 1 && !again.output.contains("reverted"), "\(agent.output)\(again.output)")
-            expectSame(before, try await lab.machine(instance), hole.testDescription)
+            expectSame(before, try await lab.everything(instance), hole.testDescription)
             #expect(controller.isRunning)
         }
     }
@@ -162,7 +162,7 @@ struct TrialSerialTests {
             let agent = held.daemon
             try await lab.apply(Self.egress(Self.good))
             try await lab.converged("nat-a")
-            let before = try await lab.machine("nat-a")
+            let before = try await lab.everything("nat-a")
             let rules = { try await lab.shell("nat-a", "iptables-save -t nat; ip6tables-save -t nat") }
 
             // As the rules have gone in, the instance is cut off from its controller.
@@ -188,7 +188,7 @@ struct TrialSerialTests {
             try await lab.reverted("nat-a", within: 90)
             let reason = try #require(try await lab.instance("nat-a")?.lastOutcome?.detail)
             #expect(reason.contains("could not be reached"), "\(reason)")
-            expectSame(before, try await lab.machine("nat-a"))
+            expectSame(before, try await lab.everything("nat-a"))
             #expect(try await lab.leaks("nat-a") == "ipv4=0 ipv6=0")
             #expect(agent.isRunning && controller.isRunning)
         }
@@ -196,6 +196,11 @@ struct TrialSerialTests {
 }
 
 extension FleetLab {
+    /// What `iptables-save` and `ip6tables-save` print, to the letter but for counters and dates, and the sysctls.
+    fileprivate func everything(_ instance: String) async throws -> String {
+        try await allRules(instance) + machine(instance)
+    }
+
     /// Waits until an instance says that it took back what it was last asked for.
     fileprivate func reverted(_ id: String, within seconds: Double) async throws {
         var last: Instance?

@@ -34,7 +34,8 @@ struct ProbeDriver {
         let runner = CommandRunner()
         let table = ConntrackTable()
         let driver = ProbeDriver(
-            kernel: LinuxKernel(vpcCIDRs: vpc, controller: [], marks: RulesMarks(generation: { nil }, legacy: { _, _ in nil })),
+            kernel: LinuxKernel(
+                vpcCIDRs: vpc, controller: [], marks: RulesMarks(generation: { nil }, legacy: { _, _ in nil })),
             policy: policy,
             probe: NamespaceProbe(
                 programs: { program, arguments, input throws(KernelError) in

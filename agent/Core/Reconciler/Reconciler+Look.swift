@@ -67,7 +67,8 @@ extension Reconciler {
         }
         let ground = try await ground(outline, look)
         let isDiskDue = isDiskDue(look)
-        let isQuiet = ground.compiled == nil && troubles[.work] == nil && areRulesSame == true && areSettingsSame() && !isDiskDue
+        let isQuiet =
+            ground.compiled == nil && troubles[.work] == nil && areRulesSame == true && areSettingsSame() && !isDiskDue
         if isQuiet { settled?.seen = ground.seen }
         if isQuiet, unswept.isEmpty { return nil }
         let applied = try needApplied()

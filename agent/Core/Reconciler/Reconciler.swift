@@ -158,7 +158,8 @@ package actor Reconciler {
         report.look = LookResult(
             isBlind: settled.map { !$0.mark.covers($0.backEnd) } ?? true, isSilent: settled?.backEnd == .legacy,
             hasOtherTables: settled?.backEnd == .nft && surroundings?.legacyTables.isEmpty == false,
-            rules: (shelf?.count ?? applied?.desired.policy.dnat.count ?? 0) * 4, isContended: drift.isContended(clock()),
+            rules: (shelf?.count ?? applied?.desired.policy.dnat.count ?? 0) * 4,
+            isContended: drift.isContended(clock()),
             again: health.board.wait)
         return report
     }
