@@ -44,7 +44,8 @@ package struct ConntrackSizing: Sendable {
             }
             guard let target = target(wanted, found: found ?? now) else {
                 if let found {
-                    try set(found, now)
+                    // The kernel had just that many, so it rounds nothing.
+                    try set(found, areBucketsRight: now.buckets == found.buckets)
                     try files.remove(.conntrack)
                 }
                 return Result()
@@ -52,7 +53,7 @@ package struct ConntrackSizing: Sendable {
             guard !now.isSame(as: target) else { return Result(size: found == nil ? nil : target) }
             if found == nil { try files.save(now, .conntrack) }
             do throws(KernelError) {
-                try set(target, now)
+                try set(target, areBucketsRight: now.hasBuckets(of: target))
             } catch {
                 if found == nil { try files.remove(.conntrack) }
                 return failure(wanted, now: now, "\(ConntrackSize.maxKey) stays \(now.max): \(error)")
@@ -91,8 +92,8 @@ package struct ConntrackSizing: Sendable {
         return ConntrackSize(max: max, buckets: buckets)
     }
 
-    private func set(_ size: ConntrackSize, _ now: ConntrackSize) throws(KernelError) {
-        if !now.hasBuckets(of: size) { try kernel.setSysctl(ConntrackSize.bucketsKey, "\(size.buckets)") }
+    private func set(_ size: ConntrackSize, areBucketsRight: Bool) throws(KernelError) {
+        if !areBucketsRight { try kernel.setSysctl(ConntrackSize.bucketsKey, "\(size.buckets)") }
         try kernel.setSysctl(ConntrackSize.maxKey, "\(size.max)")
         let max = try kernel.sysctl(ConntrackSize.maxKey)
         guard max == "\(size.max)" else {
