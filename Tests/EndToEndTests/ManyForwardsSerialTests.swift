@@ -112,7 +112,9 @@ struct ManyForwardsSerialTests {
             let isDropped = backEnd == .nft && rule.hasPrefix("ip6tables") && rule.contains("-\(Self.changed) ")
             if isDropped { continue }
             // Packets of connections that end count on in the rule for replies, and the agent's own probe leaves as clients do.
-            let isUsed = rule.contains("natfleet:established") || rule.contains("natfleet:egress/")
+            // The kernel takes up a connection of the agent's that is older than the rules when the controller speaks first, to
+            // close it for instance: a packet to this host, and to none of the ports.
+            let isUsed = ["natfleet:established", "natfleet:egress/", "-A NATFLEET-PRE "].contains { rule.contains($0) }
             #expect(isUsed ? after[rule, default: -1] >= count : after[rule] == count, "\(rule)")
         }
         #expect(after.keys.filter { !isChanged($0) }.count == before.keys.filter { !isChanged($0) }.count)
