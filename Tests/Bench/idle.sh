@@ -89,7 +89,7 @@ bench_idle() {
                 "$(versus "$(memory Private_Dirty ${pids[i]})" "<$(printf '%.1f' "$(cat "$work/least")")")"
         done
     }
-    for peer in "${!peer_pid[@]}"; do kill -KILL "${peer_pid[$peer]}"; done
+    for peer in "${!peer_pid[@]}"; do kill -KILL "${peer_pid[$peer]}" || true; done
     peer_pid=()
     natfleet delete policy small >/dev/null
     remove_policy
