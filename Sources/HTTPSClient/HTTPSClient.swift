@@ -67,7 +67,7 @@ package struct HTTPSClient: Sendable {
         package var body: [UInt8]?
         /// For the whole exchange, connecting included.
         package var timeout: Duration
-        /// Opens a connection of its own instead of reusing one.
+        /// Opens a connection of its own instead of reusing one, and closes it afterwards.
         package var freshConnection: Bool
 
         package init(

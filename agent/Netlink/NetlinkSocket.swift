@@ -17,14 +17,17 @@ struct NetlinkError: Error {
 struct NetlinkSocket: ~Copyable {
     /// How long the kernel may take for one answer, in seconds.
     static let patience = 5
-    /// The kernel fills up to 32 KiB at a time, and more only where one message needs it.
-    private static let bufferSize = 64 << 10
+    /// Of one answer; what is longer fails.
+    private static let answerSize = 8 << 10
+    /// Of a dump, of which the kernel fills up to 32 KiB at a time, and more only where one message needs it.
+    private static let dumpSize = 64 << 10
     /// How often something that changes while it is read is read again.
     private static let attempts = 4
 
     let descriptor: Int32
     private var sequence: UInt32 = 0
-    private var buffer = [UInt8](repeating: 0, count: bufferSize)
+    /// Made for the first question: a socket that only listens has its own.
+    private var buffer: [UInt8] = []
 
     /// - Parameter number: of `NetlinkNumber`.
     init(_ number: Int32) throws(NetlinkError) {
@@ -49,6 +52,7 @@ struct NetlinkSocket: ~Copyable {
     mutating func request(
         _ type: UInt16, _ payload: [UInt8], _ flags: MessageFlags = []
     ) throws(NetlinkError) -> NetlinkMessage? {
+        reserve(Self.answerSize)
         try send(type, flags.union(.request), payload)
         var answer: NetlinkMessage?
         _ = try receiveAnswers { message in
@@ -62,6 +66,7 @@ struct NetlinkSocket: ~Copyable {
     mutating func dump(
         _ type: UInt16, _ payload: [UInt8], _ body: (NetlinkMessage) -> Void
     ) throws(NetlinkError) {
+        reserve(Self.dumpSize)
         for _ in 0..<Self.attempts {
             try send(type, [.request, .dump], payload)
             let isWhole = try receiveAnswers { message in
@@ -71,6 +76,10 @@ struct NetlinkSocket: ~Copyable {
             if isWhole { return }
         }
         throw NetlinkError(code: EAGAIN)
+    }
+
+    private mutating func reserve(_ size: Int) {
+        if buffer.count < size { buffer = [UInt8](repeating: 0, count: size) }
     }
 
     private mutating func send(_ type: UInt16, _ flags: MessageFlags, _ payload: [UInt8]) throws(NetlinkError) {

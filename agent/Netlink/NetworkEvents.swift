@@ -79,7 +79,8 @@ private final class Listener: Sendable {
     }
 
     private func run() {
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        // What is longer is cut short, and told as lost.
+        var buffer = [UInt8](repeating: 0, count: 16 << 10)
         var burst = Burst()
         var began = ContinuousClock.now
         while true {
