@@ -11,7 +11,7 @@ import Crypto
 
 /// The one way to write a policy as bytes, and the hash by which programs name it: sorted keys, plain slashes, no
 /// blanks, and lists whose order means nothing in sorted order.
-private enum Canonical {
+enum Canonical {
     static func json(_ value: some Encodable) -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -46,7 +46,7 @@ extension PolicyDocument {
 
 extension EffectivePolicy {
     /// Equal for two effective policies exactly when an instance has to do the same for the same layers.
-    package func canonicalJSON() -> Data { Canonical.json(normalized()) }
+    package func canonicalJSON() -> Data { canonicalJSON(ForwardsJSON(of: self)) }
 
     /// SHA-256 of the canonical JSON, 64 lower-case hexadecimal digits: the truth of what is wanted (DESIGN section 7).
     package var hash: String { Canonical.hash(canonicalJSON()) }
@@ -83,7 +83,7 @@ extension Masquerade {
 }
 
 extension PortForward {
-    fileprivate func normalized() -> PortForward {
+    func normalized() -> PortForward {
         var entry = self
         entry.sources = sortedSet(sources)
         return entry

@@ -91,6 +91,10 @@ package struct OwnedState: Hashable, Sendable {
 
     package var isEmpty: Bool { filter.isEmpty && nat.isEmpty }
 
+    package var ruleCount: Int {
+        Table.allCases.reduce(0) { $0 + self[$1].chains.values.reduce(0) { $0 + $1.count } }
+    }
+
     /// Of a jump that is there twice the first one.
     package var withoutRepeatedJumps: OwnedState {
         var state = self

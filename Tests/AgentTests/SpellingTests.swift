@@ -71,23 +71,39 @@ struct SpellingTests {
         #expect(texts.count == 1 && texts[0].split(separator: "\n").count { $0.contains("-j DNAT") } == 200)
     }
 
-    @Test func ofALargeRulesetTheNewChainsAreRehearsedWithTheWaysThatLeadThere() async throws {
+    @Test func theTablesOfALargeRulesetAreRehearsedWholeSideBySide() async throws {
         var spelling: [IPFamily: Spelling] = [:]
-        _ = try await run(try forwards(1200), &spelling)
-        #expect(rehearsed()[0].split(separator: "\n").count { $0.contains("-j DNAT") } == 1200)
-        _ = try await run(try forwards(1200, to: [110: "10.0.1.81:80"]), &spelling)
-        let texts = rehearsed()
-        #expect(texts.count == 1)
-        let lines = try #require(texts.first).split(separator: "\n")
-        let chains = lines.filter { $0.hasPrefix(":") }.map { $0.prefix { $0 != " " }.split(separator: "-")[1] }
-        for (chain, target) in [("PRE", " -j DNAT"), ("FWD", " -j ACCEPT")] {
-            #expect(chains.count { $0 == chain } == 5, "the chain, its root, a thousand, a hundred, 25")
-            let rules = lines.filter { $0.hasPrefix("-A NATFLEET-\(chain)") }
-            #expect(rules.count { $0.contains(target) } == 25 && rules.count == 25 + 4, "\(rules)")
+        for targets in [[:], [110: "10.0.1.81:80"]] {
+            _ = try await run(try forwards(1200, to: targets), &spelling)
+            let texts = rehearsed().filter { $0.contains("natfleet:web/p") }
+            #expect(texts.count == 2)
+            for (table, target) in [("nat", " -j DNAT"), ("filter", "--ctorigdstport")] {
+                let text = try #require(texts.first { $0.hasPrefix("*\(table)\n") })
+                #expect(text.split(separator: "\n").count { $0.hasPrefix("*") } == 1)
+                let rules = text.split(separator: "\n").filter { $0.contains(target) && $0.contains("natfleet:web/") }
+                #expect(rules.count == 1200)
+            }
         }
-        #expect(lines.contains { $0.hasSuffix("-j DNAT --to-destination 10.0.1.81:80") })
-        #expect(lines.contains("-A PREROUTING -j NATFLEET-PRE") && lines.contains("-A FORWARD -j NATFLEET-FWD"))
         #expect(try await run(try forwards(1200, to: [110: "10.0.1.81:80"]), &spelling).isEmpty)
+        #expect(rehearsed().isEmpty)
+    }
+
+    @Test func oneTableThatReadsBackOtherwiseIsEnough() async throws {
+        var spelling: [IPFamily: Spelling] = [:]
+        host.change { machine in machine.spelling = { $0.contains("NATFLEET-PRE") ? "" : $0 } }
+        await #expect(throws: ChangeFailure.self) { _ = try await run(try forwards(1200), &spelling) }
+        #expect(host.touched().isEmpty)
+    }
+
+    @Test func whatStoodInTheKernelIsKnownOnceItIsGone() async throws {
+        var spelling: [IPFamily: Spelling] = [:]
+        _ = try await run(try forwards(3), &spelling)
+        spelling = [:]
+        #expect(try await run(try forwards(3), &spelling).isEmpty)
+        _ = rehearsed()
+        host.change { machine in machine.tables[.ipv4] = machine.tables[.ipv6] }
+        #expect(try await !run(try forwards(3), &spelling).isEmpty)
+        #expect(rehearsed().isEmpty)
     }
 
     @Test func aHostThatPrintsRulesOtherwiseIsComparedInItsOwnWords() async throws {

@@ -42,6 +42,32 @@ extension StateFiles {
     func save(_ value: some Encodable, _ name: StateFile) throws(StateFileError) {
         try write(name, try encoded(value, name))
     }
+
+    /// - Parameter forwards: those of its desired state.
+    func save(_ value: some WithDesiredState, _ forwards: ForwardsJSON, _ name: StateFile) throws(StateFileError) {
+        try write(name, try encoded(value, forwards, name))
+    }
+}
+
+/// What is saved with the policy that it is about.
+protocol WithDesiredState: Encodable {
+    var desired: DesiredState { get set }
+}
+
+extension AppliedState: WithDesiredState {}
+extension TrialJournal: WithDesiredState {}
+
+/// The bytes are the same as without `forwards`, which are those of its desired state, but those are not written again.
+func encoded(
+    _ value: some WithDesiredState, _ forwards: ForwardsJSON, _ name: StateFile
+) throws(StateFileError) -> [UInt8] {
+    var rest = value
+    rest.desired.policy = rest.desired.policy.withoutForwards
+    do {
+        return Array(forwards.inserted(into: try WireJSON.encode(rest)))
+    } catch {
+        throw StateFileError("\(name.rawValue) cannot be written: \(error)")
+    }
 }
 
 func encoded(_ value: some Encodable, _ name: StateFile) throws(StateFileError) -> [UInt8] {

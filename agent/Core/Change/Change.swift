@@ -59,7 +59,7 @@ struct Change: Sendable {
     /// What earlier changes learned of this host's spelling; kept by whoever makes changes.
     var spelling: [IPFamily: Spelling] = [:]
 
-    /// Looks, rehearses what is new, plans.
+    /// Looks, rehearses where anything is new, plans.
     ///
     /// - Parameters:
     ///   - jumpsFirst: families whose jumps have to stand before others' rules again.
@@ -229,24 +229,9 @@ private func attempt<Value>(_ body: () async throws(KernelError) -> Value) async
     }
 }
 
-/// Both families at once; all have ended when this returns or throws, and the first family's failure is the one told.
+/// Both families at once.
 private func eachFamily<Value: Sendable>(
     _ body: @escaping @Sendable (IPFamily) async throws(ChangeFailure) -> Value
 ) async throws(ChangeFailure) -> [IPFamily: Value] {
-    typealias Ending = Result<Value, ChangeFailure>
-    let endings = await withTaskGroup(of: (IPFamily, Ending).self) { group in
-        for family in IPFamily.allCases {
-            group.addTask {
-                do throws(ChangeFailure) {
-                    return (family, .success(try await body(family)))
-                } catch {
-                    return (family, .failure(error))
-                }
-            }
-        }
-        return await group.reduce(into: [IPFamily: Ending]()) { $0[$1.0] = $1.1 }
-    }
-    var values: [IPFamily: Value] = [:]
-    for family in IPFamily.allCases { values[family] = try endings[family]?.get() }
-    return values
+    try await sideBySide(IPFamily.allCases, body)
 }

@@ -19,27 +19,30 @@ struct Spelling: Sendable {
     /// Chains that are printed otherwise.
     private var others: [Table: [String: Chain]] = [:]
 
-    /// Chains of which nobody knows how they are printed, or whether the kernel takes them at all.
+    /// Whether it is known of each chain how it is printed, and that the kernel takes it.
     ///
-    /// - Parameter actual: what is printed now: what is there in the same words has proven itself.
-    func unknown(in meant: OwnedState, actual: OwnedState) -> [Table: Set<String>] {
-        var result: [Table: Set<String>] = [:]
+    /// - Parameter actual: what is printed now: what is there in the same words has proven itself, and is known from now on.
+    mutating func knows(_ meant: OwnedState, actual: OwnedState) -> Bool {
+        var isKnown = true
         for table in Table.allCases {
-            let names = meant[table].chains.filter { name, rules in
-                guard actual[table].chains[name] != rules else { return false }
+            for (name, rules) in meant[table].chains {
                 let hash = Self.hash(name, rules)
-                return plain[table]?.contains(hash) != true && others[table]?[name]?.hash != hash
+                if actual[table].chains[name] == rules {
+                    plain[table, default: []].insert(hash)
+                    others[table]?[name] = nil
+                } else if plain[table]?.contains(hash) != true && others[table]?[name]?.hash != hash {
+                    isKnown = false
+                }
             }
-            result[table] = Set(names.keys)
         }
-        return result
+        return isKnown
     }
 
-    /// Keeps how chains are printed that were rehearsed.
-    mutating func learn(_ printed: OwnedState, for meant: OwnedState, _ chains: [Table: Set<String>]) {
-        for (table, names) in chains {
-            for name in names {
-                guard let rules = meant[table].chains[name], let found = printed[table].chains[name] else { continue }
+    /// Keeps how all of it is printed.
+    mutating func learn(_ printed: OwnedState, for meant: OwnedState) {
+        for table in Table.allCases {
+            for (name, rules) in meant[table].chains {
+                guard let found = printed[table].chains[name] else { continue }
                 let hash = Self.hash(name, rules)
                 if found == rules {
                     plain[table, default: []].insert(hash)
@@ -83,31 +86,39 @@ struct Spelling: Sendable {
 }
 
 extension Kernel {
-    /// A family's rules as this host spells them, loaded into a throwaway network namespace as far as that is not known: a
-    /// ruleset of up to `wholeUpTo` rules whole, of a larger one the chains that are new (docs/adr/0007).
+    /// A family's rules as this host spells them, loaded whole into a throwaway network namespace unless all of them have been
+    /// before.
     func spell(
         _ meant: OwnedState, _ family: IPFamily, actual: OwnedState, _ spelling: inout Spelling
     ) async throws(KernelError) -> OwnedState {
         spelling.keep(meant)
-        var chains = spelling.unknown(in: meant, actual: actual)
-        guard chains.values.contains(where: { !$0.isEmpty }) else { return spelling.spelled(meant) }
-        if meant.ruleCount <= wholeUpTo {
-            for table in Table.allCases { chains[table] = Set(meant[table].chains.keys) }
-        }
-        let part = meant.excerpt(of: chains)
-        let printed = try await rehearse(family, renderRestore(part))
-        guard printed.hasSameShape(as: part) else {
+        guard !spelling.knows(meant, actual: actual) else { return spelling.spelled(meant) }
+        let printed = try await rehearse(family, meant)
+        guard printed.hasSameShape(as: meant) else {
             throw KernelError(
                 "\(family.label): in a throwaway namespace \(family.program)-restore ended well, and "
                     + "\(family.program)-save then showed other rules than were loaded")
         }
-        spelling.learn(printed, for: meant, chains)
+        spelling.learn(printed, for: meant)
         return spelling.spelled(meant)
+    }
+
+    /// The tables of a large ruleset go side by side, each in a namespace of its own: no rule of one knows of the other.
+    private func rehearse(_ family: IPFamily, _ meant: OwnedState) async throws(KernelError) -> OwnedState {
+        guard meant.ruleCount > togetherUpTo else { return try await rehearse(family, renderRestore(meant)) }
+        let printed = try await sideBySide(Table.allCases) { table throws(KernelError) in
+            var part = OwnedState.none
+            part[table] = meant[table]
+            return try await self.rehearse(family, renderRestore(part))
+        }
+        var whole = OwnedState.none
+        for (table, part) in printed { whole[table] = part[table] }
+        return whole
     }
 }
 
-/// Loading that many takes less than a tenth of a second.
-private let wholeUpTo = 1000
+/// Loading that many takes less time than starting more programs.
+private let togetherUpTo = 1000
 
 extension OwnedState {
     /// The same chains with as many rules each, and the same jumps: all that can be compared between two spellings.

@@ -23,6 +23,20 @@ struct DiskRecord {
     }
 }
 
+/// The agent's own rule files.
+struct RuleFiles: Sendable {
+    let ipv4: [UInt8]
+    let ipv6: [UInt8]
+
+    init(_ compiled: CompiledPolicy) {
+        ipv4 = Array(renderRestore(compiled.ruleset[.ipv4]).utf8)
+        ipv6 = Array(renderRestore(compiled.ruleset[.ipv6]).utf8)
+    }
+
+    /// The same, beside whatever else is going on.
+    nonisolated static func of(_ compiled: CompiledPolicy) async -> RuleFiles { RuleFiles(compiled) }
+}
+
 /// What was confirmed survives a reboot.
 extension Reconciler {
     /// Saved files are read again after this long, in seconds; nothing tells when they change.
@@ -41,11 +55,13 @@ extension Reconciler {
 
     /// - Parameters:
     ///   - rules: as this host spells them.
+    ///   - ruleFiles: of `compiled`, where somebody has them.
     ///   - isNew: false to look whether the disk still says so, and make good only what does not.
     func persist(
-        _ compiled: CompiledPolicy, _ rules: [IPFamily: OwnedState], _ conntrack: ConntrackSize?, isNew: Bool = true
+        _ compiled: CompiledPolicy, _ rules: [IPFamily: OwnedState], _ conntrack: ConntrackSize?,
+        ruleFiles: RuleFiles? = nil, isNew: Bool = true
     ) async {
-        var found = keepOwnFiles(compiled, isNew: isNew)
+        var found = keepOwnFiles(ruleFiles ?? RuleFiles(compiled), isNew: isNew)
         var isPersisted = found.isEmpty && arrears.isEmpty
         if let persistence = machinery.persistence {
             let wanted = PersistentState(
@@ -69,19 +85,19 @@ extension Reconciler {
     }
 
     /// natfleet's own record, from which it starts without a controller; with it the way back is forgotten.
-    private func keepOwnFiles(_ compiled: CompiledPolicy, isNew: Bool) -> [Condition] {
+    private func keepOwnFiles(_ rules: RuleFiles, isNew: Bool) -> [Condition] {
         guard let applied else { return [] }
         do throws(StateFileError) {
+            let forwards = forwards ?? ForwardsJSON(of: applied.desired.policy)
             for (file, bytes) in [
-                (StateFile.rulesIPv4, Array(renderRestore(compiled.ruleset[.ipv4]).utf8)),
-                (.rulesIPv6, Array(renderRestore(compiled.ruleset[.ipv6]).utf8)),
-                (.applied, try encoded(applied, .applied)),
+                (StateFile.rulesIPv4, rules.ipv4), (.rulesIPv6, rules.ipv6),
+                (.applied, try encoded(applied, forwards, .applied)),
             ] {
                 if isNew || (try? files.read(file)) != bytes { try files.write(file, bytes) }
                 guard try files.read(file) == bytes else {
                     throw StateFileError("\(file.rawValue) reads back otherwise than it was written")
                 }
-                disk.prints[file] = bytes.hashValue
+                disk.prints[file] = fingerprint(bytes)
             }
             if isNew { machinery.reach("forget") }
             for file in refusal == nil ? [StateFile.refusal, .trial] : [.trial] {
@@ -97,7 +113,7 @@ extension Reconciler {
 
     /// Whether natfleet's own files are what was read back last: somebody may have tidied up.
     private func areOwnFilesThere() -> Bool {
-        disk.prints.allSatisfy { file, print in (try? files.read(file)).flatMap(\.self)?.hashValue == print }
+        disk.prints.allSatisfy { file, print in (try? files.read(file)).flatMap(\.self).map(fingerprint) == print }
     }
 
     /// Puts on disk what became of a trial: an agent that starts anew must neither take back nor try again what is over.
@@ -142,4 +158,11 @@ extension Reconciler {
         sized = result.size
         return result.size
     }
+}
+
+/// Means nothing in another process. An array's own hash takes its elements one by one.
+private func fingerprint(_ bytes: [UInt8]) -> Int {
+    var hasher = Hasher()
+    bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
+    return hasher.finalize()
 }

@@ -26,14 +26,15 @@ extension Reconciler {
         guard isTrimDue, attempt == nil else { return }
         isTrimDue = false
         shelve()
+        forwards = nil
         machinery.trim()
     }
 
     private func shelve() {
-        guard shelf == nil, let forwards = applied?.desired.policy.dnat, forwards.count >= machinery.manyForwards,
-            let bytes = try? encoded(forwards, .applied), let read = machinery.shelve(bytes)
+        guard shelf == nil, let policy = applied?.desired.policy, policy.dnat.count >= machinery.manyForwards,
+            let read = machinery.shelve(Array((forwards ?? ForwardsJSON(of: policy)).bytes))
         else { return }
-        shelf = ShelvedForwards(count: forwards.count, bytes: read)
+        shelf = ShelvedForwards(count: policy.dnat.count, bytes: read)
         applied?.desired.policy.dnat = []
     }
 

@@ -44,10 +44,6 @@ extension Reconciler {
 
     private func stage(_ desired: DesiredState) async throws(TrialFailure) {
         attempt = nil
-        guard desired.policy.hash == desired.hash else {
-            throw remember(
-                desired, nil, TrialFailure(.refused, "the controller sent a policy without the hash \(desired.hash)"))
-        }
         var seen: HostFacts?
         do throws(TrialFailure) {
             let facts = try await currentFacts(isLook: false)
@@ -65,15 +61,21 @@ extension Reconciler {
         }
     }
 
+    private nonisolated static func written(_ policy: EffectivePolicy) async -> (ForwardsJSON, hash: String) {
+        let forwards = ForwardsJSON(of: policy)
+        return (forwards, policy.hash(forwards))
+    }
+
     private func test() async throws(TrialFailure) {
         guard let attempt else { throw .missing }
         var change = Change(kernel: kernel, files: files, spelling: spelling)
         defer { spelling = change.spelling }
-        // The kernel walks all that it tracks, and targets answer, while the rules are rehearsed.
+        // The kernel walks all that it tracks, targets answer, and the policy is written, while the rules are rehearsed.
         let flows = machinery.flows
         let (inUse, targets) = (clientsInUse(attempt), targetsBefore(attempt))
         async let clients = inUse.looking(at: flows)
         async let answers = ask(targets)
+        async let written = Self.written(attempt.desired.policy)
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled))
             self.attempt?.clients = await clients
@@ -81,6 +83,12 @@ extension Reconciler {
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
         }
+        let (forwards, hash) = await written
+        guard hash == attempt.desired.hash else {
+            let reason = "the controller sent a policy without the hash \(attempt.desired.hash)"
+            throw remember(attempt.desired, nil, TrialFailure(.refused, reason))
+        }
+        self.attempt?.forwards = forwards
     }
 
     private func arm(_ seconds: Int) throws(TrialFailure) {
@@ -91,7 +99,7 @@ extension Reconciler {
             bootID: kernel.bootID(), before: change.before)
         self.attempt?.journal = journal
         do throws(StateFileError) {
-            try files.save(journal, .trial)
+            try files.save(journal, attempt.forwards ?? ForwardsJSON(of: attempt.desired.policy), .trial)
         } catch {
             // It may be there all the same: what failed may be the sync after the renaming.
             let failure = remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
@@ -105,9 +113,12 @@ extension Reconciler {
     private func apply() async throws(TrialFailure) {
         guard let attempt, let change = attempt.change else { throw .missing }
         settled = nil
+        // Needed once it is confirmed; the programs run meanwhile.
+        async let ruleFiles = RuleFiles.of(attempt.compiled)
         do throws(ChangeFailure) {
             let done = try await Change(kernel: kernel, files: files).perform(change)
             settled = Settled(done, attempt.facts, seen: attempt.facts)
+            self.attempt?.ruleFiles = await ruleFiles
         } catch {
             // The programs may not be what they were when they were rehearsed.
             spelling = [:]
@@ -142,6 +153,7 @@ extension Reconciler {
         troubles[.probe] = conditions(of: findings)
         applied = AppliedState(
             desired: attempt.desired, facts: attempt.facts, confirmedAt: Date(), trial: attempt.journal?.id)
+        forwards = attempt.forwards
         refusal = nil
         hasLooked = true
         pause = (1, 0)
@@ -149,7 +161,8 @@ extension Reconciler {
         for trouble in [Trouble.sight, .facts, .work] { troubles[trouble] = nil }
         watch(attempt.compiled, on: attempt.facts)
         noteHost(attempt.compiled)
-        await persist(attempt.compiled, attempt.change?.target.rules ?? [:], attempt.conntrack)
+        await persist(
+            attempt.compiled, attempt.change?.target.rules ?? [:], attempt.conntrack, ruleFiles: attempt.ruleFiles)
         log.notice("applied and confirmed", metadata: ["hash": "\(attempt.desired.hash)"])
     }
 

@@ -49,6 +49,8 @@ package actor Reconciler {
         var facts: HostFacts
         var compiled: CompiledPolicy
         var change: PreparedChange?
+        var forwards: ForwardsJSON?
+        var ruleFiles: RuleFiles?
         /// The way back, once it is on disk.
         var journal: TrialJournal?
         /// Who is served before the change.
@@ -66,6 +68,8 @@ package actor Reconciler {
     let clock: @Sendable () -> Double
     /// What was confirmed last; without its port forwards while those are on the shelf (`wholeApplied`).
     var applied: AppliedState?
+    /// Those of `applied`, from its trial on until nothing moves any more.
+    var forwards: ForwardsJSON?
     var shelf: ShelvedForwards?
     var isLoaded = false
     /// False when what was applied last is on disk and cannot be understood.
