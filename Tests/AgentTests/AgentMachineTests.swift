@@ -71,9 +71,10 @@ struct AgentMachineTests {
         #expect(machine.handle(.started, now: 100, unit: 0.5) == [.perform(.recover)])
         let looking = machine.handle(.stepped(.succeeded, WorkReport(status: unseen)), now: 101, unit: 0.5)
         #expect(looking == [.reconcile(.everything)])
+        #expect(machine.rest(101) == 1)
         var late = machine
         let told = try #require(checkIns(machine.handle(report(.applied, "h1"), now: 102, unit: 0.5)).first)
-        #expect(told.request.status.phase == .applied)
+        #expect(told.request.status.phase == .applied && machine.rest(102) > 1)
         // A look that takes for ever is told of, as no success.
         #expect(late.handle(.ticked(renewalIsDue: false), now: 114, unit: 0.5).isEmpty)
         let waited = try #require(checkIns(late.handle(.ticked(renewalIsDue: false), now: 115, unit: 0.5)).first)

@@ -20,6 +20,35 @@ struct PaceTests {
         #expect(pace.due(due - 0.05) == nil && pace.due(due) == .glance)
     }
 
+    /// Nothing that is due is slept over, by more than the second that ticks are apart at most.
+    @Test(arguments: [nil, .glance, .rules, .everything] as [Look?])
+    func restsNoLongerThanNothingIsDue(_ news: Look?) {
+        for result in [LookResult(isBlind: false), .init(isBlind: false, isSilent: true, rules: 5000), .init(again: 3)]
+        {
+            for length in [0.01, 0.25, 3] {
+                var pace = Pace()
+                pace.begin(.everything, 0)
+                pace.end(result, length)
+                if let news { pace.heard(news) }
+                let rest = pace.rest(length)
+                #expect((1...10).contains(rest) && (rest == 10 || pace.due(length + rest) != nil))
+                for second in stride(from: 1, to: rest, by: 1) { #expect(pace.due(length + second) == nil) }
+            }
+        }
+    }
+
+    @Test func restsUntilTheNextLook() {
+        var pace = Pace()
+        #expect(pace.rest(0) == 1)
+        pace.begin(.everything, 0)
+        pace.end(LookResult(isBlind: false), 0.25)
+        #expect(pace.rest(0.25) == 10 && pace.rest(7.5) == 3)
+        pace.end(LookResult(isBlind: false, isSilent: true), 0.25)
+        #expect(pace.rest(0.25) == 5)
+        pace.end(LookResult(isBlind: false, isContended: true), 0.25)
+        #expect(pace.rest(0.25) == 10)
+    }
+
     struct Case: CustomTestStringConvertible, Sendable {
         let testDescription: String
         let result: LookResult

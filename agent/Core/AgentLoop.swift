@@ -36,14 +36,15 @@ package struct AgentLoop: Sendable {
         // Before any news: a trial that was left comes first.
         sender.yield(.started)
         await withDiscardingTaskGroup { group in
-            group.addTask { await ticker(sender) }
             if let news {
                 group.addTask {
                     for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) }
                 }
             }
             var checkIn: Task<Void, Never>?
+            var alarm = Alarm()
             for await event in events {
+                if case .ticked = event { alarm.rang() }
                 for action in machine.handle(event, now: clock(), unit: Double.random(in: 0..<1)) {
                     switch action {
                     case .checkIn(let number, let request):
@@ -54,21 +55,17 @@ package struct AgentLoop: Sendable {
                         group.addTask { await perform(action, sender) }
                     }
                 }
+                let now = clock()
+                alarm.ring(at: now + machine.rest(now), now: now) { await tick(sender) }
             }
+            alarm.cancel()
             checkIn?.cancel()
             group.cancelAll()
         }
     }
 
-    private func ticker(_ sender: AsyncStream<AgentEvent>.Continuation) async {
-        var seconds = 0
-        while !Task.isCancelled {
-            try? await Task.sleep(for: .seconds(1), tolerance: .milliseconds(200))
-            seconds += 1
-            let renewalIsDue = seconds % 10 == 0 ? await link.renewalIsDue : false
-            sender.yield(.ticked(renewalIsDue: renewalIsDue))
-        }
-        sender.finish()
+    private func tick(_ sender: AsyncStream<AgentEvent>.Continuation) async {
+        sender.yield(.ticked(renewalIsDue: await link.renewalIsDue))
     }
 
     private func answer(_ number: Int, _ request: CheckinRequest) async -> AgentEvent {
@@ -108,4 +105,28 @@ package struct AgentLoop: Sendable {
             break
         }
     }
+}
+
+/// Wakes the loop when there may be something to do: an agent that has nothing to do sleeps, and its threads go.
+private struct Alarm {
+    private var time = Double.infinity
+    private var task: Task<Void, Never>?
+
+    /// Sooner than it was set to, or not at all.
+    mutating func ring(at time: Double, now: Double, _ body: @escaping @Sendable () async -> Void) {
+        guard time < self.time else { return }
+        self.time = time
+        task?.cancel()
+        task = Task {
+            // Whoever sets it anew cancels it.
+            guard (try? await Task.sleep(for: .seconds(time - now), tolerance: .milliseconds(200))) != nil else {
+                return
+            }
+            await body()
+        }
+    }
+
+    mutating func rang() { (time, task) = (.infinity, nil) }
+
+    func cancel() { task?.cancel() }
 }

@@ -82,6 +82,12 @@ package struct AgentMachine: Sendable {
         }
     }
 
+    /// Seconds until a tick may find something to do, if no event comes before.
+    package func rest(_ now: Double) -> Double {
+        if work == .trying || next != nil || awaitsFirstLook { return 1 }
+        return pace.rest(now)
+    }
+
     private mutating func started(_ now: Double) -> [AgentAction] {
         startedAt = now
         return drive(.started, now) + advance()

@@ -76,6 +76,12 @@ struct Pace: Hashable, Sendable {
         return nil
     }
 
+    /// Seconds until something is due, whole ones from 1 to 10.
+    func rest(_ now: Double) -> Double {
+        for seconds in 1..<10 where due(now + Double(seconds)) != nil { return Double(seconds) }
+        return 10
+    }
+
     mutating func begin(_ look: Look, _ now: Double) {
         (began, ended, news) = (now, now, nil)
         if look >= .rules || result.isBlind { rules = now }

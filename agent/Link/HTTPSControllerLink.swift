@@ -36,11 +36,10 @@ package actor HTTPSControllerLink: ControllerLink {
     package var instanceID: String { identity?.instanceID ?? "" }
 
     package var renewalIsDue: Bool {
-        guard let identity, let validity = try? identity.validity() else { return false }
-        let life = validity.end - validity.start
-        let at = renewAt ?? validity.start + life * Double.random(in: 0.4...0.6)
-        renewAt = at
-        return Date().timeIntervalSince1970 >= at
+        if renewAt == nil, let identity, let validity = try? identity.validity() {
+            renewAt = validity.start + (validity.end - validity.start) * Double.random(in: 0.4...0.6)
+        }
+        return renewAt.map { Date().timeIntervalSince1970 >= $0 } ?? false
     }
 
     package func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse {

@@ -71,6 +71,7 @@ private struct LegacyTables {
 
     private func ask(_ question: Int32, _ name: String, size: UInt32 = 0, length: Int) -> [UInt8]? {
         guard name.utf8.count < Self.nameLength else { return nil }
+        // Zeros, since the kernel leaves out what is private to it or padding.
         var answer = [UInt8](repeating: 0, count: length)
         answer.replaceSubrange(0..<name.utf8.count, with: name.utf8)
         withUnsafeBytes(of: size) { answer.replaceSubrange(Self.nameLength..<Self.nameLength + 4, with: $0) }

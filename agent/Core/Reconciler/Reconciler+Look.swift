@@ -163,7 +163,7 @@ extension Reconciler {
     func releaseMemory() {
         guard attempt == nil else { return }
         // With the next look, when whoever asked for the work has let go of it as well.
-        isTrimDue = true
+        trimsDue = 3
     }
 
     // MARK: What has moved

@@ -21,10 +21,11 @@ struct ShelvedForwards {
 /// A policy of ten thousand port forwards takes more memory than the whole agent without one, and what is looked at while
 /// nothing moves needs none of them: they wait in a file without a name, out of everybody's reach.
 extension Reconciler {
-    /// Once nothing moves any more: what the last change or repair needed is given back.
+    /// Once nothing moves any more: what the last change or repair needed is given back. More than once, since threads that have
+    /// nothing to do for a while end, and let go of what they kept.
     func tidyUp() {
-        guard isTrimDue, attempt == nil else { return }
-        isTrimDue = false
+        guard trimsDue > 0, attempt == nil else { return }
+        trimsDue -= 1
         shelve()
         forwards = nil
         machinery.trim()

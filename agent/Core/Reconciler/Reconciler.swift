@@ -93,8 +93,8 @@ package actor Reconciler {
     var findings: [ProbeFinding] = []
     var probePlan: ProbePlan? { didSet { health.probe.insert(probePlan) } }
     var probedAt = -Double.infinity
-    /// Memory is free that nobody needs before the next change.
-    var isTrimDue = false
+    /// Looks that find nothing to do and give back memory that nobody needs before the next change.
+    var trimsDue = 0
     var disk = DiskRecord()
     /// What natfleet made of connection tracking, nil where it left it alone.
     var sized: ConntrackSize?
