@@ -80,7 +80,7 @@ bench_apply() {
     heading "apply: agent beside unshare+restore, restore, save, both families" "agent s" "tools s"
     for count in 1 100 10000; do
         policy "$count" >"$work/$count.yaml"
-        rounds "$((count < 10000 ? 7 : 3))" "fresh_apply $work/$count.yaml" plain_tools
+        rounds "$((count < 10000 ? 7 : 5))" "fresh_apply $work/$count.yaml" plain_tools
         ours=$(column "$work/rounds" 1 | median)
         row "$count port forwards" %.3f "$ours" "$(column "$work/rounds" 2 | median)" "<=1.3"
         rounds "$((count < 10000 ? 3 : 1))" one_by_one
