@@ -67,23 +67,19 @@ package struct HTTPSClient: Sendable {
         package var body: [UInt8]?
         /// For the whole exchange, connecting included.
         package var timeout: Duration
-        /// Opens a connection of its own instead of reusing one, and closes it afterwards.
-        package var freshConnection: Bool
 
         package init(
             _ method: Method = .get,
             url: String,
             headers: [(name: String, value: String)] = [],
             body: [UInt8]? = nil,
-            timeout: Duration = .seconds(30),
-            freshConnection: Bool = false
+            timeout: Duration = .seconds(30)
         ) {
             self.method = method
             self.url = url
             self.headers = headers
             self.body = body
             self.timeout = timeout
-            self.freshConnection = freshConnection
         }
     }
 

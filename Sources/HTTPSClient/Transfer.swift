@@ -92,8 +92,6 @@ final class Transfer {
         // A name in the path is the server's to judge, `..` too.
         try set(CURLOPT_PATH_AS_IS, 1)
         try set(CURLOPT_TIMEOUT_MS, request.timeout.milliseconds)
-        try set(CURLOPT_FRESH_CONNECT, request.freshConnection ? 1 : 0)
-        try set(CURLOPT_FORBID_REUSE, request.freshConnection ? 1 : 0)
         // curl would hold a body back for a second, waiting for "100 Continue".
         for (name, value) in request.headers + [("Expect", "")] {
             guard !"\(name)\(value)".utf8.contains(where: { $0 < 0x20 || $0 == 0x7f }) else {

@@ -4,6 +4,7 @@
 import FleetAPI
 import NATPolicy
 import NetAddress
+import Synchronization
 import TestSupport
 import Testing
 
@@ -35,6 +36,12 @@ struct ChangeTests {
         #expect(rules.filter { $0.hasPrefix("IPv6") } == ["IPv6 nat", "IPv6 filter"] && rules.count == 5)
         #expect(touched.suffix(2) == ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
         #expect(host.leaks.isEmpty)
+    }
+
+    @Test func allValuesFoundAreKeptBeforeAnyIsSet() async throws {
+        _ = try await run(try FakeHost.desired())
+        let kept = host.files.history.withLock { $0.compactMap { $0[.sysctls] } }
+        #expect(kept.count == 1 && kept[0].count > 100)
     }
 
     @Test func turningOffBeginsWithForwardingAndGivesBackWhatWasFound() async throws {

@@ -78,16 +78,4 @@ struct CulpritTests {
         #expect(NftChain.passed(chains, .ipv6) == [inet[0], "ip6 six out", inet[1], inet[2]])
         #expect(NftChain.passed([], .ipv4) == [])
     }
-
-    @Test
-    func neighboursThatHaveAClientsAddress() throws {
-        let network = ProbeNetwork(clients: try ["10.0.0.3", "2001:db8::3"].map { try IPAddress($0) })
-        let json = """
-            [{"dst":"10.0.0.3","dev":"eth0","lladdr":"02:00:00:00:00:07","state":["STALE"]},
-             {"dst":"2001:db8::3","dev":"eth0","state":["FAILED"]},
-             {"dst":"2001:db8::3","dev":"natfleet-probe","lladdr":"02:00:00:00:00:08","state":["NOARP"]},
-             {"dst":"10.0.0.1","dev":"eth0","lladdr":"02:00:00:00:00:01","state":["REACHABLE"]}]
-            """
-        #expect(network.taken(json).map(\.description) == ["10.0.0.3"])
-    }
 }

@@ -33,12 +33,13 @@ struct FakeHost {
     func start(
         probe: (any DataPathProbe)? = nil, persistence: (any Persistence)? = nil,
         memoryKiB: Int? = nil, news: @escaping @Sendable () -> Int? = { nil },
+        locks: @escaping @Sendable () -> Int? = { nil },
         shelve: (@Sendable (_ bytes: [UInt8]) -> (@Sendable () throws(StateFileError) -> [UInt8])?)? = nil
     ) -> Reconciler {
         var machinery = Machinery(
             kernel: kernel, flows: flows, files: files, probe: probe, persistence: persistence, memoryKiB: memoryKiB)
         machinery.told = told
-        machinery.networkNews = news
+        (machinery.networkNews, machinery.lockNews) = (news, locks)
         if let shelve { (machinery.shelve, machinery.manyForwards) = (shelve, 1) }
         return Reconciler(
             machinery,
@@ -198,6 +199,7 @@ extension Reconciler {
     ) async -> WorkReport {
         var last = WorkReport(status: firstStatus)
         var outcome: Outcome?
+        var hasMovedRules = false
         var pending = machine.handle(event, now: 0)
         while !pending.isEmpty {
             let action = pending.removeFirst()
@@ -205,6 +207,7 @@ extension Reconciler {
             case .perform(let step):
                 let (event, report) = await perform(step)
                 (last, outcome) = (report, report.outcome ?? outcome)
+                hasMovedRules = hasMovedRules || report.hasMovedRules
                 pending += machine.handle(event, now: 0)
             case .confirm:
                 meanwhile()
@@ -212,7 +215,7 @@ extension Reconciler {
             case .finish: break
             }
         }
-        last.outcome = outcome
+        (last.outcome, last.hasMovedRules) = (outcome, hasMovedRules)
         return last
     }
 }

@@ -110,6 +110,9 @@ struct JumpPlaceTests {
         let report = await agent.apply(try FakeHost.desired(to: "10.0.1.81:80"))
         #expect(report.outcome?.result == .applied, "\(report.outcome?.detail ?? "")")
         #expect(report.status.drift?.repairs == 1)
+        // The connection that was opened before it proves nothing.
+        #expect(report.hasMovedRules)
+        #expect(await !agent.apply(try FakeHost.desired(to: "10.0.1.82:80")).hasMovedRules)
     }
 }
 
@@ -123,6 +126,8 @@ private final class FakeProbe: DataPathProbe {
     init(kernel: FakeKernel) { self.kernel = kernel }
 
     var count: Int { runs.withLock { $0 } }
+
+    func prepare(_ plan: ProbePlan, tracked: Set<IPAddress>?) async {}
 
     func run(_ plan: ProbePlan) async -> [ProbeFinding] {
         runs.withLock { $0 += 1 }

@@ -57,6 +57,32 @@ struct OwedSweepTests {
         #expect(flows == right)
     }
 
+    @Test func whoeverHadTheLockOfTheLegacyBackEnd() async throws {
+        final class Lock: Sendable { let count = Mutex<Int?>(0) }
+        let lock = Lock()
+        host.change { $0.facts.iptables.backend = .legacy }
+        let agent = host.start(locks: { lock.count.withLock { $0 } })
+        for _ in 0..<2 { _ = await agent.reconcile(.everything) }
+        host.flows.flows.withLock { [astray, right] in $0 = [astray] + right }
+        _ = await agent.reconcile(.everything)
+        #expect(flows.count == 4, "nobody had it")
+        // This agent itself, before its sweep.
+        lock.count.withLock { $0? += 1 }
+        try flush()
+        _ = await agent.reconcile(.rules)
+        #expect(flows == right)
+        host.flows.flows.withLock { [astray, right] in $0 = [astray] + right }
+        _ = await agent.reconcile(.everything)
+        #expect(flows.count == 4)
+        lock.count.withLock { $0? += 1 }
+        _ = await agent.reconcile(.everything)
+        #expect(flows == right)
+        host.flows.flows.withLock { [astray, right] in $0 = [astray] + right }
+        lock.count.withLock { $0 = nil }
+        _ = await agent.reconcile(.everything)
+        #expect(flows == right, "nobody listens any more")
+    }
+
     @Test func aSweepThatFailsIsMadeUpFor() async throws {
         host.faults.fail(.sweep)
         try flush()

@@ -64,10 +64,11 @@ struct PaceTests {
         LookResult(isBlind: false, isSilent: onLegacy, rules: rules)
     }
 
-    private static func fight(_ isBlind: Bool, others: Bool = false, rules: Int = 10, again: Double? = nil)
-        -> LookResult
-    {
-        LookResult(isBlind: isBlind, hasOtherTables: others, rules: rules, isContended: true, again: again)
+    private static func fight(
+        _ isBlind: Bool, others: Bool = false, rules: Int = 10, again: Double? = nil, onLegacy: Bool = false
+    ) -> LookResult {
+        LookResult(
+            isBlind: isBlind, isSilent: onLegacy, hasOtherTables: others, rules: rules, isContended: true, again: again)
     }
 
     static let cases: [Case] = [
@@ -77,6 +78,9 @@ struct PaceTests {
         Case(testDescription: "only reading tells, many rules", result: LookResult(rules: 1001), next: (59.75, .rules)),
         Case(
             testDescription: "nft, many rules", result: LookResult(isBlind: false, rules: 9999), next: (9.75, .glance)),
+        Case(
+            testDescription: "a fight over many legacy rules", result: fight(false, rules: 9999, onLegacy: true),
+            next: (29.75, .rules)),
         Case(testDescription: "news on nft", result: LookResult(isBlind: false), news: .glance, next: (5, .glance)),
         Case(testDescription: "news on legacy", result: LookResult(), news: .everything, next: (5, .everything)),
         Case(
@@ -108,8 +112,8 @@ struct PaceTests {
         #expect(pace.due(due - 0.05) == nil && pace.due(due) == row.next.look)
     }
 
-    /// Between glances at how many there are.
-    @Test(arguments: [(1000, 10.0), (1001, 60)]) func looksAtWhatRulesSayOnLegacy(rules: Int, period: Double) {
+    /// Between glances at how many there are; of many only when somebody may have changed them, or with everything else.
+    @Test(arguments: [(1000, 10.0), (1001, 300)]) func looksAtWhatRulesSayOnLegacy(rules: Int, period: Double) {
         var pace = Pace()
         pace.begin(.everything, 0)
         pace.end(Self.quiet(onLegacy: true, rules: rules), 0)
@@ -120,8 +124,24 @@ struct PaceTests {
             pace.begin(look, now)
             pace.end(Self.quiet(onLegacy: true, rules: rules), now)
         }
-        #expect(looks[.rules] == Array(stride(from: period, through: 121, by: period)))
+        #expect(looks[.rules, default: []] == Array(stride(from: period, through: 121, by: period)))
         #expect(looks[.glance]?.count == 24 - Int(120 / period))
+    }
+
+    /// Somebody had the lock just after a long look, and a glance comes before the next one may begin.
+    @Test func aGlanceForgetsNoNews() {
+        var pace = Pace()
+        let quiet = Self.quiet(onLegacy: true, rules: 9999)
+        pace.begin(.everything, 0)
+        pace.end(quiet, 1)
+        pace.heard(.rules)
+        #expect(pace.due(4.9) == nil && pace.due(5) == .glance)
+        pace.begin(.glance, 5)
+        pace.end(quiet, 5)
+        #expect(pace.due(5.1) == nil && pace.due(5.2) == .rules)
+        pace.begin(.rules, 5.2)
+        pace.end(quiet, 5.3)
+        #expect(pace.due(10.1) == nil && pace.due(10.3) == .glance)
     }
 
     @Test func readsEverythingEveryFiveMinutes() {

@@ -156,6 +156,8 @@ struct ReconcilerHealthTests {
 
 /// Has a plan and finds nothing.
 private struct SilentProbe: DataPathProbe {
+    func prepare(_ plan: ProbePlan, tracked: Set<IPAddress>?) async {}
+
     func run(_ plan: ProbePlan) async -> [ProbeFinding] { [] }
 
     func stop() async {}

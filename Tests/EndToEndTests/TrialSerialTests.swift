@@ -148,13 +148,28 @@ struct TrialSerialTests {
         }
     }
 
-    /// Every packet to the controller is dropped.
-    private static let cut = "-d 10.0.0.5 -p tcp --dport 8443 -m comment --comment cut -j DROP"
+    /// What takes the controller out of reach, from a step of the trial on.
+    struct Cut: Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        var backEnd: BackEnd
+        var step: String
+        var packets: String
 
-    @Test(arguments: BackEnd.allCases)
-    func aChangeAfterWhichTheControllerIsOutOfReachIsTakenBack(backEnd: BackEnd) async throws {
+        var rule: String { "-d 10.0.0.5 -p tcp --dport 8443 \(packets) -m comment --comment cut -j DROP" }
+
+        static let all =
+            BackEnd.allCases.map {
+                Cut(testDescription: "all packets, \($0)", backEnd: $0, step: "prove", packets: "")
+            } + [
+                // The connection that the agent has had all along would go on.
+                Cut(testDescription: "new connections only", backEnd: .nft, step: "apply", packets: "--syn")
+            ]
+    }
+
+    @Test(arguments: Cut.all)
+    func aChangeAfterWhichTheControllerIsOutOfReachIsTakenBack(cut: Cut) async throws {
         try await FleetLab.run { lab in
-            try await lab.use(backEnd, on: "nat-a")
+            try await lab.use(cut.backEnd, on: "nat-a")
             let controller = try await lab.startController()
             let token = try await lab.joinToken("--instance", "nat-a", "--label", "vpc=demo")
             try await lab.writeConfiguration("nat-a", token: token)
@@ -165,18 +180,19 @@ struct TrialSerialTests {
             let before = try await lab.everything("nat-a")
             let rules = { try await lab.shell("nat-a", "iptables-save -t nat; ip6tables-save -t nat") }
 
-            // As the rules have gone in, the instance is cut off from its controller.
-            try await held.hold(at: "prove") {
+            // As the rules go in, the instance is cut off from its controller.
+            try await held.hold(at: cut.step) {
                 try await lab.apply(Policies.portMapping("nat-a", subnet: 1).replacing("web-nat-a", with: "web"))
             } meanwhile: {
-                #expect(try await rules().contains("natfleet:web"))
-                try await lab.shell("nat-a", "iptables -I OUTPUT \(Self.cut)")
+                #expect(try await rules().contains("natfleet:web") == (cut.step == "prove"))
+                try await lab.shell("nat-a", "iptables -I OUTPUT \(cut.rule)")
             }
-            let cut = ContinuousClock.now
+            let start = ContinuousClock.now
+            try await eventually(within: 5, "the rules go in") { try await rules().contains("natfleet:web") }
             try await eventually(within: Double(Self.limit) + 20, "they are taken back: \(agent.output)") {
                 try await !rules().contains("natfleet:web")
             }
-            #expect(ContinuousClock.now - cut < .seconds(Self.limit + 5))
+            #expect(ContinuousClock.now - start < .seconds(Self.limit + 5))
             // The controller knows of nothing yet, and clients never noticed.
             #expect(try await lab.instance("nat-a")?.lastOutcome?.result != .reverted)
             for address in ["198.51.100.7", "2001:db8:ffff::7"] {
@@ -184,7 +200,7 @@ struct TrialSerialTests {
                 #expect(answer.hasPrefix("internet saw "), "\(address): \(answer)")
             }
 
-            try await lab.shell("nat-a", "iptables -D OUTPUT \(Self.cut)")
+            try await lab.shell("nat-a", "iptables -D OUTPUT \(cut.rule)")
             try await lab.reverted("nat-a", within: 90)
             let reason = try #require(try await lab.instance("nat-a")?.lastOutcome?.detail)
             #expect(reason.contains("could not be reached"), "\(reason)")

@@ -98,8 +98,9 @@ struct HTTPSClientTests {
         ] { #expect(output.contains(line), "\(line) in \(output)") }
         #expect(!output.contains("Expect:"))
         #expect(output.ranges(of: "CIPHER is").count == 1, "one connection for all")
-        // The server is still held by the kept connection, so that a fresh one gets no answer.
-        let error = try await failure(client, .init(url: url, timeout: .seconds(1), freshConnection: true))
+        // The server is still held by the kept connection, so that another client's gets no answer.
+        let other = try self.client()
+        let error = try await failure(other, .init(url: url, timeout: .seconds(1)))
         #expect(error.code == .timedOut)
         #expect(server.output.ranges(of: "HTTP/1.1\r\n").count == 3)
     }

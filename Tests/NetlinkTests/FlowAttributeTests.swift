@@ -107,6 +107,7 @@ struct FlowAttributeTests {
                 count += 1
                 _ = message.errorNumber
                 _ = InterfaceAddress(message.payload)
+                _ = Neighbour(message.payload)
                 var news = message
                 news.type = RouteType.newAddress
                 _ = known.isNews(news)

@@ -107,6 +107,8 @@ struct Netns: Sendable {
 
     private func name(_ host: String) -> String { "\(prefix)-\(host)" }
 
+    func path(_ host: String) -> String { "/run/netns/\(name(host))" }
+
     /// Runs a script in a host's network, and returns what it prints.
     @discardableResult func run(_ host: String, _ script: String) async throws -> String {
         try await shell(script, "/usr/sbin/ip", ["netns", "exec", name(host), "/bin/bash", "-e"])
@@ -135,7 +137,7 @@ struct Netns: Sendable {
     func inside<Value: Sendable>(
         _ host: String, _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
-        let path = "/run/netns/\(name(host))"
+        let path = path(host)
         return try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {
                 continuation.resume(

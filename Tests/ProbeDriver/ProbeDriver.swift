@@ -41,7 +41,7 @@ struct ProbeDriver {
                 programs: { program, arguments, input throws(KernelError) in
                     try await runner.run(program, arguments, input: input)
                 },
-                flows: table,
+                links: NetlinkLinks(), flows: table,
                 chains: { () throws(KernelError) in try nftChains() },
                 log: Logger(label: "probe")
             ))

@@ -58,6 +58,8 @@ package struct WorkReport: Hashable, Sendable {
     /// What was refused or failed before and is worth another try.
     package var retry: DesiredState?
     package var look = LookResult()
+    /// Whether proving a change moved rules once more, so that nothing from before shows what they let through.
+    package var hasMovedRules = false
 
     package init(status: InstanceStatus, outcome: Outcome? = nil, retry: DesiredState? = nil) {
         self.status = status

@@ -38,7 +38,7 @@ package struct AgentLoop: Sendable {
         await withDiscardingTaskGroup { group in
             if let news {
                 group.addTask {
-                    for await event in news { sender.yield(.moved(event == .ruleset ? .glance : .everything)) }
+                    for await event in news { sender.yield(.moved(event.look)) }
                 }
             }
             var checkIn: Task<Void, Never>?
@@ -91,7 +91,10 @@ package struct AgentLoop: Sendable {
             try? await Task.sleep(for: .seconds(seconds))
             sender.yield(.waited(number: number))
         case .perform(let step):
+            // The rules are in force: what is asked of the controller next has to pass through them from its first packet on.
+            if step == .prove { await link.connectAnew() }
             let (event, report) = await Task { await reconciler.perform(step) }.value
+            if report.hasMovedRules { await link.connectAnew() }
             sender.yield(.stepped(event, report))
         case .reconcile(let look):
             await reconciler.hear(link.health)
@@ -103,6 +106,17 @@ package struct AgentLoop: Sendable {
             log.notice("\(text)")
         case .checkIn, .cancelCheckIn:
             break
+        }
+    }
+}
+
+extension NetworkEvent {
+    /// What it asks for.
+    fileprivate var look: Look {
+        switch self {
+        case .ruleset: .glance
+        case .lock: .rules
+        case .network, .lost: .everything
         }
     }
 }

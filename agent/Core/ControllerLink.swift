@@ -15,5 +15,7 @@ package protocol ControllerLink: Sendable {
     var health: LinkHealth { get async }
     func enrol() async throws(LinkTrouble)
     func renew() async throws(LinkTrouble)
+    /// Begins to connect for the check-in that tells the next outcome, which takes no connection from before this call.
+    func connectAnew() async
     func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse
 }

@@ -40,7 +40,8 @@ package struct LookResult: Hashable, Sendable {
 /// When to look at the kernel (DESIGN §6, *drift*). Times are seconds of one clock that never goes back.
 ///
 /// On nft a glance every 10 s costs a few reads of files, and news of the kernel are looked into at once; everything is read
-/// every 5 min. Legacy sends no news: a glance every 5 s, and what the rules say every 10 s, above 1,000 rules every 60 s.
+/// every 5 min. Of legacy the news is that a program was there: then what the rules say is looked at, as it is every 10 s up to
+/// 1,000 rules; and a glance every 5 s.
 /// A look takes no more than a twentieth of the time, short ones at least, and rules that somebody else fights over are put
 /// back every 30 s.
 struct Pace: Hashable, Sendable {
@@ -69,7 +70,7 @@ struct Pace: Hashable, Sendable {
         }
         let gap = min(5, max(0.2, (ended - began) * 20))
         if let news, now - ended >= gap { return news }
-        if result.isBlind || result.isSilent, now - rules >= period(result.rules > 1000 ? 60 : 10) { return .rules }
+        if let gap = rulesGap, now - rules >= period(gap) { return .rules }
         if !result.isBlind, now - began >= period(result.isSilent ? 5 : 10) { return .glance }
         // A glance costs next to nothing, whatever the look before it took.
         if let again = result.again, now - ended >= max(result.isBlind ? gap : 0.2, again) { return .glance }
@@ -83,9 +84,18 @@ struct Pace: Hashable, Sendable {
     }
 
     mutating func begin(_ look: Look, _ now: Double) {
-        (began, ended, news) = (now, now, nil)
+        (began, ended) = (now, now)
+        // A glance may be due before that which was asked for may begin.
+        if let news, look >= news { self.news = nil }
         if look >= .rules || result.isBlind { rules = now }
         if look == .everything { everything = now }
+    }
+
+    /// Seconds between two looks at what the rules say that nobody asked for.
+    private var rulesGap: Double? {
+        let areMany = result.rules > 1000
+        if result.isBlind { return areMany ? 60 : 10 }
+        return result.isSilent && (!areMany || result.isContended) ? 10 : nil
     }
 
     private func period(_ seconds: Double) -> Double { result.isContended ? Self.contendedGap : seconds }

@@ -20,6 +20,9 @@ package actor HTTPSControllerLink: ControllerLink {
     let files: any StateFiles
     private var identity: Identity?
     private var client: HTTPSClient?
+    /// For one outcome, with a connection of its own: one that was there before the rules changed proves nothing.
+    private var fresh: HTTPSClient?
+    private var connecting: Task<Void, Never>?
     /// Drawn once per certificate: half the life, plus or minus a tenth of it.
     private var renewAt: Double?
     package private(set) var health = LinkHealth()
@@ -45,7 +48,8 @@ package actor HTTPSControllerLink: ControllerLink {
     package func checkIn(_ request: CheckinRequest) async throws(LinkTrouble) -> CheckinResponse {
         do throws(LinkTrouble) {
             return try await call(
-                Endpoints.checkin, request, timeout: .seconds(request.wait + 30), fresh: request.outcome != nil)
+                Endpoints.checkin, request, timeout: .seconds(request.wait + 30),
+                through: request.outcome == nil ? nil : await freshClient())
         } catch {
             var trouble = error
             if error.error.code == .unauthorized, let token = configuration.joinToken {
@@ -53,6 +57,21 @@ package actor HTTPSControllerLink: ControllerLink {
             }
             throw trouble
         }
+    }
+
+    package func connectAnew() {
+        let made = makeAuthenticatedClient()
+        // Anything that has an answer; one that does not come soon is no reason to let the outcome wait.
+        let request = HTTPSClient.Request(url: configuration.controller + Endpoints.ca, timeout: .seconds(3))
+        fresh = made
+        connecting = Task { _ = try? await made.send(request) }
+    }
+
+    /// Its connection ends with its last copy.
+    private func freshClient() async -> HTTPSClient {
+        await connecting?.value
+        defer { fresh = nil }
+        return fresh ?? makeAuthenticatedClient()
     }
 
     package func enrol() async throws(LinkTrouble) {
@@ -80,15 +99,15 @@ package actor HTTPSControllerLink: ControllerLink {
     private func adopt(
         _ issued: IssuedIdentity, key: P256.Signing.PrivateKey, ca: [String], token: String
     ) throws(LinkTrouble) {
-        let fresh = Identity(
+        let adopted = Identity(
             instanceID: issued.instanceID, key: key.pemRepresentation, certificate: issued.certificate, ca: ca,
             joinToken: token)
         try local {
-            _ = try fresh.validity()
-            try fresh.save(files)
+            _ = try adopted.validity()
+            try adopted.save(files)
         }
-        identity = fresh
-        client = nil
+        identity = adopted
+        (client, fresh) = (nil, nil)
         renewAt = nil
     }
 
@@ -131,13 +150,12 @@ package actor HTTPSControllerLink: ControllerLink {
     }
 
     private func call<Response: Decodable>(
-        _ path: String, _ body: some Encodable, timeout: Duration, fresh: Bool = false,
-        through other: HTTPSClient? = nil
+        _ path: String, _ body: some Encodable, timeout: Duration, through other: HTTPSClient? = nil
     ) async throws(LinkTrouble) -> Response {
         let bytes = try local { Array(try WireJSON.encode(body)) }
         let request = HTTPSClient.Request(
             .post, url: configuration.controller + path, headers: [("content-type", "application/json")],
-            body: bytes, timeout: timeout, freshConnection: fresh)
+            body: bytes, timeout: timeout)
         let answer = try await send(request, through: other ?? authenticatedClient())
         if let date = answer.date { health.clockSkew = date - Date().timeIntervalSince1970 }
         return try decode(answer)
@@ -159,9 +177,13 @@ package actor HTTPSControllerLink: ControllerLink {
 
     private func authenticatedClient() -> HTTPSClient {
         if let client { return client }
-        let made = HTTPSClient(makeConfiguration(ca: identity?.ca.joined(separator: "\n"), identity: identity))
+        let made = makeAuthenticatedClient()
         client = made
         return made
+    }
+
+    private func makeAuthenticatedClient() -> HTTPSClient {
+        HTTPSClient(makeConfiguration(ca: identity?.ca.joined(separator: "\n"), identity: identity))
     }
 
     private func makeConfiguration(ca: String?, identity: Identity?) -> HTTPSClient.Configuration {

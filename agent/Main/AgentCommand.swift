@@ -63,6 +63,7 @@ struct Run: AsyncParsableCommand {
         #endif
         let news = listen(log)
         machinery.networkNews = { news?.count() }
+        machinery.lockNews = { news?.locks() }
         let reconciler = Reconciler(machinery, log: log, clock: secondsSinceBoot)
         await runUntilSignalled {
             await AgentLoop(link: link, reconciler: reconciler, log: log, news: news?.events, clock: secondsSinceBoot)

@@ -91,5 +91,5 @@ func makeProbe(_ log: Logger) -> NamespaceProbe {
     return NamespaceProbe(
         programs: { (program, arguments, input) async throws(KernelError) in
             try await runner.run(program, arguments, input: input)
-        }, flows: flows, chains: { () throws(KernelError) in try nftChains() }, log: log)
+        }, links: NetlinkLinks(), flows: flows, chains: { () throws(KernelError) in try nftChains() }, log: log)
 }

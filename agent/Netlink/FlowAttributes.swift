@@ -173,7 +173,8 @@ extension [UInt8] {
         }
     }
 
-    private mutating func appendAttribute(_ type: UInt16, _ address: IPAddress) {
+    /// In network byte order.
+    mutating func appendAttribute(_ type: UInt16, _ address: IPAddress) {
         appendAttribute(type) { bytes in
             switch address.family {
             case .ipv4: bytes.append(big: UInt32(truncatingIfNeeded: address.bits))

@@ -29,6 +29,9 @@ struct MessageFlags: OptionSet, Sendable {
     static let multipart = MessageFlags(rawValue: 0x2)
     static let acknowledge = MessageFlags(rawValue: 0x4)
     static let dumpInterrupted = MessageFlags(rawValue: 0x10)
+    static let replace = MessageFlags(rawValue: 0x100)
+    static let exclusive = MessageFlags(rawValue: 0x200)
+    static let create = MessageFlags(rawValue: 0x400)
     /// NLM_F_ROOT and NLM_F_MATCH.
     static let dump = MessageFlags(rawValue: 0x300)
 }

@@ -12,6 +12,8 @@ package struct NetworkNews: Sendable {
     /// Grows with every change of links, addresses and routes as soon as it is heard of, before an event tells of it.
     /// nil once nobody listens any more.
     package let count: @Sendable () -> Int?
+    /// The same of `NetworkEvent.lock`.
+    package let locks: @Sendable () -> Int?
 }
 
 /// What changes in the network namespace that the calling thread is in, from now on.
@@ -21,8 +23,9 @@ package struct NetworkNews: Sendable {
 /// `.lost` for what was left out.
 ///
 /// Threading: one thread, which sleeps in poll(2) and is woken by the kernel only.
+/// - Parameter lock: the file that programs of iptables' legacy back end lock.
 /// - Throws: where the sockets or the thread cannot be had.
-package func networkNews() throws(KernelError) -> NetworkNews {
+package func networkNews(lock: String = "/run/xtables.lock") throws(KernelError) -> NetworkNews {
     let (stream, continuation) = AsyncStream.makeStream(of: NetworkEvent.self, bufferingPolicy: .bufferingNewest(16))
     do throws(NetlinkError) {
         var ends: [Int32] = [-1, -1]
@@ -30,9 +33,9 @@ package func networkNews() throws(KernelError) -> NetworkNews {
         guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw NetlinkError(code: errno) }
         let mine = ends[0]
         continuation.onTermination = { _ in close(mine) }
-        let listener = try Listener(events: continuation, stop: Descriptor(ends[1]))
+        let listener = try Listener(events: continuation, lock: lock, stop: Descriptor(ends[1]))
         try listener.start()
-        return NetworkNews(events: stream, count: listener.count)
+        return NetworkNews(events: stream, count: listener.count, locks: listener.locks)
     } catch {
         continuation.finish()
         throw KernelError("listening to the kernel: \(error.text)")
@@ -53,16 +56,25 @@ private final class Listener: Sendable {
     private static let pause: Int32 = 20
     /// How long a burst may last before it is told.
     private static let patience = Duration.milliseconds(200)
+    /// How often to look for a lock file that is not watched, in milliseconds.
+    private static let search: Int32 = 60_000
 
     private let events: AsyncStream<NetworkEvent>.Continuation
-    private let heard = Mutex<Int?>(0)
+    private let heard = Mutex<(network: Int, lock: Int)?>((0, 0))
     private let ruleset: NetlinkSocket
     private let network: NetlinkSocket
+    /// Of the legacy back end. Watched before the thread runs, so that nothing is missed until then.
+    private let lock: Mutex<LockWatch>
     /// Readable when the other end was closed.
     private let stop: Descriptor
 
-    init(events: AsyncStream<NetworkEvent>.Continuation, stop: consuming Descriptor) throws(NetlinkError) {
+    init(
+        events: AsyncStream<NetworkEvent>.Continuation, lock: String, stop: consuming Descriptor
+    ) throws(NetlinkError) {
         self.events = events
+        var watch = LockWatch(lock)
+        _ = watch.watch()
+        self.lock = Mutex(watch)
         self.stop = stop
         ruleset = try NetlinkSocket(NetlinkNumber.netfilter)
         try ruleset.accept(only: NetfilterType.newGeneration)
@@ -71,7 +83,9 @@ private final class Listener: Sendable {
         for group in RouteType.groups { try network.join(group) }
     }
 
-    @Sendable func count() -> Int? { heard.withLock { $0 } }
+    @Sendable func count() -> Int? { heard.withLock { $0?.network } }
+
+    @Sendable func locks() -> Int? { heard.withLock { $0?.lock } }
 
     func start() throws(NetlinkError) {
         let status = startDetachedThread { self.run() }
@@ -84,16 +98,24 @@ private final class Listener: Sendable {
         var burst = Burst()
         var began = ContinuousClock.now
         while true {
-            var waiting = [stop.number, ruleset.descriptor, network.descriptor].map {
+            let (lockDescriptor, isWatched) = lock.withLock { ($0.descriptor, $0.isWatched) }
+            var waiting = [stop.number, ruleset.descriptor, network.descriptor, lockDescriptor].map {
                 pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
             }
-            let ready = poll(&waiting, nfds_t(waiting.count), burst.events.isEmpty ? -1 : Self.pause)
+            let idle = isWatched ? -1 : Self.search
+            let ready = poll(&waiting, nfds_t(waiting.count), burst.events.isEmpty ? idle : Self.pause)
             guard ready >= 0 || errno == EINTR, waiting[0].revents == 0 else { break }
             if burst.events.isEmpty { began = .now }
             if waiting[1].revents != 0, !ruleset.drain(&buffer, { burst.add(ruleset: $0) }) { break }
             if waiting[2].revents != 0, !network.drain(&buffer, { burst.add(network: $0) }) { break }
+            let isTold = waiting[3].revents != 0
+            let wasLocked = lock.withLock { isTold ? $0.drain() : $0.watch() }
+            if wasLocked {
+                burst.events.insert(.lock)
+                heard.withLock { $0?.lock += 1 }
+            }
             let news = burst.takeCount()
-            if news > 0 { heard.withLock { $0? += news } }
+            if news > 0 { heard.withLock { $0?.network += news } }
             guard !burst.events.isEmpty, ready == 0 || began.duration(to: .now) > Self.patience else { continue }
             for event in burst.events { tell(event) }
             burst.events = []

@@ -31,6 +31,8 @@ enum RouteType {
     /// RTM_NEWROUTE and RTM_DELROUTE.
     static let newRoute: UInt16 = 24
     static let deletedRoute: UInt16 = 25
+    /// RTA_OIF.
+    static let outInterface: UInt16 = 4
     /// RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE.
     static let groups: [Int32] = [1, 5, 7, 9, 11]
     /// `struct ifaddrmsg` of linux/if_addr.h.
@@ -38,8 +40,8 @@ enum RouteType {
 
     /// The interface that a route leads to; nil where it leads to several or none.
     static func interface(ofRoute payload: ArraySlice<UInt8>) -> UInt32? {
-        // struct rtmsg of linux/rtnetlink.h, then RTA_OIF.
-        NetlinkAttributes(payload.dropFirst(12)).first { $0.type == 4 }?.payload.native(UInt32.self, at: 0)
+        // struct rtmsg of linux/rtnetlink.h.
+        NetlinkAttributes(payload.dropFirst(12)).first { $0.type == outInterface }?.payload.native(UInt32.self, at: 0)
     }
 }
 

@@ -4,7 +4,7 @@
 package import AgentCore
 package import Logging
 import NATPolicy
-import NetAddress
+package import NetAddress
 
 /// The probe as a private client of this host: a network namespace behind a veth pair, with no rule of its own, so that
 /// the policy's own rules carry its packets.
@@ -27,6 +27,7 @@ package actor NamespaceProbe: DataPathProbe {
     }
 
     private let programs: ProgramRunner
+    private let links: any Links
     private let flows: any FlowTable
     private let chains: NftChainList
     private let log: Logger
@@ -42,12 +43,15 @@ package actor NamespaceProbe: DataPathProbe {
     private var last: Task<Void, Never>?
 
     /// - Parameters:
-    ///   - flows: of the network namespace that the agent runs in.
+    ///   - links: of the network namespace that the agent runs in.
+    ///   - flows: there as well.
     ///   - chains: there as well.
     package init(
-        programs: @escaping ProgramRunner, flows: any FlowTable, chains: @escaping NftChainList, log: Logger
+        programs: @escaping ProgramRunner, links: any Links, flows: any FlowTable, chains: @escaping NftChainList,
+        log: Logger
     ) {
         self.programs = programs
+        self.links = links
         self.flows = flows
         self.chains = chains
         self.log = log
@@ -63,26 +67,39 @@ package actor NamespaceProbe: DataPathProbe {
         return await task.value
     }
 
-    package func stop() async {
+    package func prepare(_ plan: ProbePlan, tracked: Set<IPAddress>?) async {
+        guard !plan.entries.isEmpty else { return }
+        await inTurn { try? await self.make(plan, tracked) }
+    }
+
+    package func stop() async { await inTurn { await self.remove() } }
+
+    private func inTurn(_ body: @escaping @Sendable () async -> Void) async {
         let previous = last
         let task = Task {
             await previous?.value
-            await remove()
+            await body()
         }
         last = task
         await task.value
     }
 
+    private func make(_ plan: ProbePlan, _ tracked: Set<IPAddress>?) async throws(KernelError) {
+        _ = try await ready(for: plan, tracked)
+        // The run that this is for need not look again.
+        nextLook = max(nextLook, .now + .seconds(10))
+    }
+
     private func findings(_ plan: ProbePlan) async -> [ProbeFinding] {
         guard !plan.entries.isEmpty else {
-            await remove()
+            remove()
             return plan.settled
         }
         do throws(KernelError) {
             return plan.settled + (try await ask(plan))
         } catch {
             log.debug("not probed", metadata: ["reason": "\(error)"])
-            await remove()
+            remove()
             let fact = ProbeFinding.Fact.unknown(error.description)
             return plan.settled + plan.entries.map { ProbeFinding($0.family, $0.masquerade, all: fact) }
         }
@@ -93,7 +110,7 @@ package actor NamespaceProbe: DataPathProbe {
     private func ask(_ plan: ProbePlan) async throws(KernelError) -> [ProbeFinding] {
         if let findings = try? await ask(plan, isLast: false) { return findings }
         // Somebody may have touched the veth pair or the routes.
-        await remove()
+        remove()
         return try await ask(plan, isLast: true) ?? []
     }
 
@@ -218,24 +235,29 @@ package actor NamespaceProbe: DataPathProbe {
 
     // MARK: The client
 
-    private func ready(for plan: ProbePlan) async throws(KernelError) -> PrivateClient {
+    private func ready(
+        for plan: ProbePlan, _ tracked: Set<IPAddress>? = nil
+    ) async throws(KernelError) -> PrivateClient {
         targets.formUnion(plan.entries.flatMap(\.targets))
-        if let client, client.choices == plan.entries.map(\.clients), try await isAlone(client) { return client }
+        if let client, client.choices == plan.entries.map(\.clients), try isAlone(client, tracked) {
+            return client
+        }
         client = nil
-        var inUse = try await AddressUse(programs: programs, flows: flows).seen(plan.clients, asking: targets)
+        var inUse = try look(for: plan.clients, tracked)
         inUse.merge(strangers) { now, _ in now }
-        let made = try await PrivateClient.make(plan, not: inUse, programs)
+        let made = try await PrivateClient.make(plan, not: inUse, links)
         client = made
         return made
     }
 
     /// Whether nobody turned up with an address that was guessed, nor left one that is better. Looking takes no more than a
-    /// thousandth of the time.
-    private func isAlone(_ client: PrivateClient) async throws(KernelError) -> Bool {
-        let (guesses, missed, start) = (client.guesses, client.missed.subtracting(strangers.keys), ContinuousClock.now)
-        guard !guesses.isEmpty || !missed.isEmpty, start >= nextLook else { return true }
-        let found = try await AddressUse(programs: programs, flows: flows).seen(guesses.union(missed), asking: targets)
-        nextLook = .now + start.duration(to: .now) * 1000
+    /// four-thousandth of the time: with the largest tables it is left out every other time.
+    private func isAlone(_ client: PrivateClient, _ tracked: Set<IPAddress>?) throws(KernelError) -> Bool {
+        let (guesses, missed) = (client.guesses, client.missed.subtracting(strangers.keys))
+        guard !guesses.isEmpty || !missed.isEmpty, ContinuousClock.now >= nextLook else { return true }
+        let start = ContinuousClock.now
+        let found = try look(for: guesses.union(missed), tracked)
+        nextLook = .now + start.duration(to: .now) * 4000
         let seen = found.filter { guesses.contains($0.key) }
         guard !seen.isEmpty else { return missed.isSubset(of: found.keys) }
         strangers.merge(seen) { $1 }
@@ -244,9 +266,15 @@ package actor NamespaceProbe: DataPathProbe {
         return false
     }
 
-    private func remove() async {
+    private func look(
+        for addresses: Set<IPAddress>, _ tracked: Set<IPAddress>?
+    ) throws(KernelError) -> [IPAddress: String] {
+        try AddressUse(links: links, flows: flows).seen(addresses, asking: targets, tracked: tracked)
+    }
+
+    private func remove() {
         client = nil
-        await PrivateClient.delete(programs)
+        PrivateClient.delete(links)
     }
 }
 

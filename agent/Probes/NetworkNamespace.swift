@@ -9,14 +9,12 @@ import Glibc
 /// A network namespace without a name: it lasts as long as this value, whatever ends the process, and with it every device
 /// in it and the other end of each of its veth pairs.
 final class NetworkNamespace: Sendable {
-    private let descriptor: Int32
+    /// Open while this value lives.
+    let descriptor: Int32
 
     private init(descriptor: Int32) { self.descriptor = descriptor }
 
     deinit { close(descriptor) }
-
-    /// Under which other programs find it while this process lives.
-    var path: String { "/proc/\(getpid())/fd/\(descriptor)" }
 
     /// - Parameter sysctls: values by path below /proc/sys, set before there is any device.
     static func make(sysctls: [(path: String, value: String)]) async throws(KernelError) -> NetworkNamespace {

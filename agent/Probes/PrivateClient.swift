@@ -17,24 +17,33 @@ struct PrivateClient: Sendable {
 
     /// - Parameter inUse: addresses that are not to be taken.
     static func make(
-        _ plan: ProbePlan, not inUse: [IPAddress: String], _ programs: ProgramRunner
+        _ plan: ProbePlan, not inUse: [IPAddress: String], _ links: any Links
     ) async throws(KernelError) -> PrivateClient {
-        await delete(programs)
+        delete(links)
         let choices = plan.entries.map(\.clients)
         let network = ProbeNetwork(clients: choices.compactMap { chosen($0, not: inUse)?.address })
         let namespace = try await NetworkNamespace.make(sysctls: network.insideSysctls)
-        _ = try await programs("ip", ["-batch", "-"], network.creation(namespace: namespace.path))
-        let forwarding = sysctl("net/ipv4/conf/all/forwarding") ?? "0"
-        for (path, value) in network.hostSysctls(isForwarding: forwarding) { try setSysctl(path, value) }
-        _ = try await programs("ip", ["-batch", "-"], network.hostSide)
-        _ = try await programs("nsenter", ["--net=\(namespace.path)", "ip", "-batch", "-"], network.insideSide)
+        try links.addPair(
+            ProbeInterface.name, peer: ProbeNetwork.inside, in: namespace.descriptor, hardware: ProbeNetwork.hardware)
+        var forwarding: String?
+        // It may be turned on meanwhile.
+        while let now = sysctl("net/ipv4/conf/all/forwarding"), now != forwarding {
+            forwarding = now
+            for (path, value) in network.hostSysctls(isForwarding: now) { try setSysctl(path, value) }
+        }
+        try links.setUp(ProbeInterface.name)
+        try await namespace.run { () throws(KernelError) in
+            try links.setUp(ProbeNetwork.inside)
+            for address in network.clients { try links.add(address, to: ProbeNetwork.inside) }
+            for family in network.families { try links.addDefaultRoute(family, by: ProbeNetwork.inside) }
+        }
         return PrivateClient(namespace: namespace, choices: choices, inUse: inUse, addresses: network.clients)
     }
 
     /// Whoever made it: a predecessor's that was killed goes by itself, but not at once.
-    static func delete(_ programs: ProgramRunner) async {
+    static func delete(_ links: any Links) {
         guard sysctl("net/ipv4/conf/\(ProbeInterface.name)/rp_filter") != nil else { return }
-        _ = try? await programs("ip", ["link", "delete", "dev", ProbeInterface.name], "")
+        try? links.delete(ProbeInterface.name)
     }
 
     /// Addresses that it has and that may be somebody's after all.

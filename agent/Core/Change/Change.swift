@@ -62,10 +62,11 @@ struct Change: Sendable {
     /// Looks, rehearses where anything is new, plans.
     ///
     /// - Parameters:
+    ///   - isNew: whether the rules are hardly those that stand there, so that rehearsing them need not wait for a look.
     ///   - jumpsFirst: families whose jumps have to stand before others' rules again.
     ///   - seen: what there is, where somebody has just looked.
     mutating func prepare(
-        _ meant: Target, jumpsFirst: Set<IPFamily> = [], seen: Sighting? = nil
+        _ meant: Target, isNew: Bool = false, jumpsFirst: Set<IPFamily> = [], seen: Sighting? = nil
     ) async throws(ChangeFailure) -> PreparedChange {
         var target = meant
         let (kernel, spelling) = (kernel, spelling)
@@ -73,11 +74,14 @@ struct Change: Sendable {
         // Both families are rehearsed before either is touched.
         let looks = try await eachFamily { family throws(ChangeFailure) in
             try await attempt { () throws(KernelError) in
-                let actual = if let known = seen?.rules[family] { known } else { try await kernel.observe(family) }
+                let rules = meant.rules[family] ?? .none
                 var learned = spelling[family] ?? Spelling()
-                let wanted = try await kernel.spell(
-                    meant.rules[family] ?? .none, family, actual: actual, &learned)
-                return (wanted, actual, learned)
+                if isNew {
+                    let (actual, wanted) = try await kernel.lookAndSpell(rules, family, &learned)
+                    return (wanted, actual, learned)
+                }
+                let actual = if let known = seen?.rules[family] { known } else { try await kernel.observe(family) }
+                return (try await kernel.spell(rules, family, actual: actual, &learned), actual, learned)
             }
         }
         var before = Snapshot(rules: [:], sysctls: [:], found: [:])
@@ -124,6 +128,7 @@ struct Change: Sendable {
         let target = change.target
         let surplus = ledger.surplus(target.sysctls + target.forwarding)
         for key in surplus where SysctlLedger.forwardingKeys.contains(key) { try ledger.giveBack(key) }
+        try ledger.remember(target.sysctls + target.forwarding)
         for setting in target.sysctls { try ledger.set(setting) }
         let kernel = kernel
         var reading = change.reading

@@ -31,6 +31,26 @@ struct SysctlLedger: Sendable {
         return keys.filter(Self.forwardingKeys.contains) + keys.filter { !Self.forwardingKeys.contains($0) }
     }
 
+    /// Remembers the values of all keys that are about to be set, in one write.
+    mutating func remember(_ settings: [SysctlSetting]) throws(ChangeFailure) {
+        let before = found
+        for setting in settings {
+            if let now = try reading(setting.key) { _ = try remember(setting, now) }
+        }
+        if found != before { try save() }
+    }
+
+    /// - Returns: whether it is to be set.
+    private mutating func remember(_ setting: SysctlSetting, _ now: String) throws(ChangeFailure) -> Bool {
+        let known = found[setting.key]
+        guard setting.isDue(now: now, found: known) else { return false }
+        if known == nil {
+            found[setting.key] = now
+            try found.merge(sideEffects(of: setting.key)) { $1 }
+        }
+        return true
+    }
+
     /// Sets a key, if its condition holds, and reads it back. A key that the kernel does not have is passed over unless it is
     /// forwarding: its interface is gone. What somebody else sees to by now is forgotten: it is his, and no value goes back.
     mutating func set(_ setting: SysctlSetting) throws(ChangeFailure) {
@@ -44,12 +64,9 @@ struct SysctlLedger: Sendable {
             // As in `giveBack`.
             try? files.save(found, .sysctls)
         }
-        guard setting.isDue(now: now, found: found[setting.key]) else { return }
-        if found[setting.key] == nil {
-            found[setting.key] = now
-            try found.merge(sideEffects(of: setting.key)) { $1 }
-            try save()
-        }
+        let before = found
+        guard try remember(setting, now) else { return }
+        if found != before { try save() }
         try write(setting.key, setting.value, now)
     }
 

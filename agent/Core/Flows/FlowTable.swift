@@ -22,6 +22,8 @@ package protocol FlowTable: Sendable {
 package enum NetworkEvent: Hashable, Sendable {
     /// A transaction on nf_tables was committed, ours included.
     case ruleset
+    /// A program of iptables' legacy back end is done, ours included; or nobody can tell, once a minute.
+    case lock
     /// A link, an address or a route came, changed or went.
     case network
     /// More happened than could be listened to: look at everything.

@@ -47,13 +47,6 @@ package struct ClientsInUse: Sendable {
         self.probe = probe
     }
 
-    /// As the kernel knows them now; nobody where it does not say.
-    func looking(at flows: any FlowTable) -> Set<IPAddress> {
-        var found = self
-        try? flows.forEach { found.see($0) }
-        return found.clients
-    }
-
     package var clients: Set<IPAddress> { seen.subtracting(probes) }
 
     package mutating func see(_ flow: TrackedFlow) {

@@ -21,6 +21,8 @@ package struct Machinery: Sendable {
     /// A number that grows with every link, address and route that comes, changes or goes, before anything is told of it;
     /// nil where nobody listens.
     package var networkNews: @Sendable () -> Int? = { nil }
+    /// A number that grows when a program of the legacy back end may have changed rules; nil where nobody listens.
+    package var lockNews: @Sendable () -> Int? = { nil }
     /// Gives memory that is free back to the system: what a change of ten thousand rules needed is not needed for months.
     package var trim: @Sendable () -> Void = {}
     /// Keeps bytes out of memory until they are asked for; nil where that cannot be done.

@@ -39,8 +39,9 @@ extension Reconciler {
 
     /// In a trial, where a failure takes it back.
     func paySweeps(running compiled: CompiledPolicy, on facts: HostFacts) throws(TrialFailure) {
+        let locks = machinery.lockNews()
         for before in unswept { try end(after: before, compiled, facts) }
-        (unswept, health.regained) = ([], [])
+        (unswept, health.regained, lockNews) = ([], [], locks)
         troubles[.flows] = nil
     }
 

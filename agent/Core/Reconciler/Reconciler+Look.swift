@@ -62,7 +62,7 @@ extension Reconciler {
         // What takes longest begins first, while the policy is compiled.
         async let sighting = areRulesSame == false ? see() : nil
         // An agent may have ended between a repair and its sweep.
-        if settled == nil || areRulesSame == false || look == .everything && mayHaveBeenOthers {
+        if settled == nil || areRulesSame == false || look == .everything && mayHaveBeenOthers() {
             oweSweep(since: try needApplied())
         }
         let ground = try await ground(outline, look)
@@ -175,7 +175,11 @@ extension Reconciler {
     }
 
     /// Others may have changed rules and put them back as they were, with flows that began in between: nobody counts.
-    private var mayHaveBeenOthers: Bool { settled?.backEnd != .nft || settled?.mark.generation == nil }
+    private func mayHaveBeenOthers() -> Bool {
+        guard settled?.backEnd == .legacy else { return settled?.mark.generation == nil }
+        let now = machinery.lockNews()
+        return now == nil || now != lockNews
+    }
 
     private func areSettingsSame() -> Bool {
         guard let settled else { return false }

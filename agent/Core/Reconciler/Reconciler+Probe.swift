@@ -12,19 +12,21 @@ import Netfilter
 extension Reconciler {
     static let probePeriod = 30.0
 
-    /// Who would notice a change, of what the policy that runs translates.
-    func clientsInUse(_ attempt: Attempt) -> ClientsInUse {
+    /// Who would notice a change, of what the policy that runs translates; and whose the addresses are that the probe may take.
+    func flowLook(_ attempt: Attempt) -> FlowLook {
         let running = runningEgress()
         var probe = health.probe
         // An agent before this one may have asked what this one has not yet.
-        probe.insert(ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts))
+        let plan = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
+        probe.insert(plan)
         if let running, let applied {
             probe.insert(ProbePlan(running, of: applied.desired.policy, on: attempt.facts))
         }
         let timeout = (try? kernel.sysctl("net.netfilter.nf_conntrack_tcp_timeout_established")).flatMap(\.self)
-        return ClientsInUse(
+        let clients = ClientsInUse(
             of: running?.masquerades ?? [], on: attempt.facts, probe: probe,
             connectionTimeout: timeout.flatMap { UInt32($0) })
+        return FlowLook(clients: clients, addresses: AddressSightings(of: plan.clients, asking: probe.targets))
     }
 
     /// Targets that a change has to keep within clients' reach: those that answered when they were asked last, or were not
@@ -60,6 +62,7 @@ extension Reconciler {
     func judge(_ found: [ProbeFinding], of plan: ProbePlan, _ attempt: Attempt) async throws(TrialFailure) {
         var found = found
         if let probe = machinery.probe, try await putJumpsFirst(found, attempt.compiled, on: attempt.facts) {
+            self.attempt?.hasMovedJumps = true
             found = await probe.run(plan)
         }
         if case .failed(let reasons) = gate(before: attempt.before, after: found) {

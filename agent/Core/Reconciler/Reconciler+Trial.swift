@@ -29,7 +29,9 @@ extension Reconciler {
             case .prove:
                 let outcome = try await prove()
                 machinery.reach("confirm")
-                return (.succeeded, report(outcome))
+                var proven = report(outcome)
+                proven.hasMovedRules = self.attempt?.hasMovedJumps == true
+                return (.succeeded, proven)
             case .persist: await persistAttempt()
             case .revert(let failure): return await revert(failure)
             }
@@ -72,13 +74,15 @@ extension Reconciler {
         defer { spelling = change.spelling }
         // The kernel walks all that it tracks, targets answer, and the policy is written, while the rules are rehearsed.
         let flows = machinery.flows
-        let (inUse, targets) = (clientsInUse(attempt), targetsBefore(attempt))
-        async let clients = inUse.looking(at: flows)
+        let (look, targets) = (flowLook(attempt), targetsBefore(attempt))
+        async let seen = look.looking(at: flows)
         async let answers = ask(targets)
         async let written = Self.written(attempt.desired.policy)
         do throws(ChangeFailure) {
-            self.attempt?.change = try await change.prepare(Target(attempt.compiled))
-            self.attempt?.clients = await clients
+            self.attempt?.change = try await change.prepare(Target(attempt.compiled), isNew: true)
+            let found = await seen
+            self.attempt?.clients = found.clients.clients
+            self.attempt?.tracked = found.addresses?.seen
             self.attempt?.before = findings.updated(by: await answers)
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
@@ -115,10 +119,15 @@ extension Reconciler {
         settled = nil
         // Needed once it is confirmed; the programs run meanwhile.
         async let ruleFiles = RuleFiles.of(attempt.compiled)
+        let (plan, probe) = (plan(of: attempt), machinery.probe)
+        self.attempt?.plan = plan
+        health.probe.insert(plan)
+        async let client: Void? = probe?.prepare(plan, tracked: attempt.tracked)
         do throws(ChangeFailure) {
             let done = try await Change(kernel: kernel, files: files).perform(change)
             settled = Settled(done, attempt.facts, seen: attempt.facts)
             self.attempt?.ruleFiles = await ruleFiles
+            _ = await client
         } catch {
             // The programs may not be what they were when they were rehearsed.
             spelling = [:]
@@ -126,15 +135,17 @@ extension Reconciler {
         }
     }
 
+    private func plan(of attempt: Attempt) -> ProbePlan {
+        ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
+    }
+
     /// - Returns: what the controller has to confirm.
     private func prove() async throws(TrialFailure) -> Outcome {
         guard let attempt else { throw .missing }
         let sizing = size(attempt.desired.policy)
         self.attempt?.conntrack = sizing
-        let plan = ProbePlan(
-            attempt.compiled, of: attempt.desired.policy, on: attempt.facts, clients: attempt.clients)
-        health.probe.insert(plan)
-        // The same here, while the probe waits for answers.
+        guard let plan = attempt.plan else { throw .missing }
+        // The kernel walks all that it tracks, while the probe waits for answers.
         let probe = machinery.probe
         async let answers = probe?.run(plan)
         oweSweep(since: applied)

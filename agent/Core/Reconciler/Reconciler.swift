@@ -55,8 +55,14 @@ package actor Reconciler {
         var journal: TrialJournal?
         /// Who is served before the change.
         var clients: Set<IPAddress> = []
+        /// Of the probe's addresses those that were seen in flows just before it; nil where nobody could look.
+        var tracked: Set<IPAddress>?
+        /// How that is found out after it.
+        var plan: ProbePlan?
         /// What they met before it.
         var before: [ProbeFinding] = []
+        /// Whether jumps had to be put first after it.
+        var hasMovedJumps = false
         var conntrack: ConntrackSize?
     }
 
@@ -88,6 +94,8 @@ package actor Reconciler {
     var surroundings: Surroundings?
     /// How many news there had been by then.
     var factNews: Int?
+    /// How many times somebody had had the legacy back end's lock by the last sweep.
+    var lockNews: Int?
     var drift = DriftHistory()
     /// What clients met when they were asked last, and with which packets that was.
     var findings: [ProbeFinding] = []
