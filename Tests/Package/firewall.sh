@@ -26,6 +26,9 @@ theirs() {
         $program-save | grep -vE "^#|NATFLEET-" | sed -E "s/\[[0-9]+:[0-9]+\]/[]/"; done'
 }
 
+# last_rule CHAIN: of IPv4.
+last_rule() { in_machine nat-b sh -c "iptables -S $1 | tail -n 1"; }
+
 # first_rules CHAIN: of both families, without the policy.
 first_rules() { in_machine nat-b sh -c "iptables -S $1 | sed -n 2p; ip6tables -S $1 | sed -n 2p" | paste -sd' '; }
 
@@ -128,6 +131,9 @@ reboot_beside_ufw() {
     expect "nothing is wrong" "none" shown
 }
 
+# of_firewalld: its rules that iptables does not show; none where it makes them with iptables.
+of_firewalld() { kernel nft list table inet firewalld 2>"$work/said" || true; }
+
 beside_firewalld() {
     say "firewalld in charge"
     in_machine nat-b sh -c 'ufw disable; systemctl disable --now ufw; systemctl unmask firewalld; systemctl enable --now firewalld' \
@@ -138,10 +144,11 @@ beside_firewalld() {
             shown_of probe-failed "$family"
     done
     in_machine nat-b sh -c 'firewall-cmd --permanent --zone=public --add-interface=eth0; firewall-cmd --reload' >"$work/said"
-    kernel nft list table inet firewalld >"$work/firewalld"
+    of_firewalld >"$work/firewalld"
+    [ -s "$work/firewalld" ] || failed "firewalld has no table"
     served "firewalld, told of the interface"
     expect "rules that it flushed are back" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
-    kernel nft list table inet firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
+    of_firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
     reload_firewalld
     expect "a reboot changes nothing" "ok *natfleet's own (firewalld is in charge)" lasting
 }
@@ -160,8 +167,22 @@ reload_firewalld() {
     done
     printf 'ok  %s\n' "reloaded: rules are back within $((SECONDS - begin + 1)) s"
     theirs | diff "$work/theirs" - || failed "firewalld was reloaded, and others' rules have changed"
-    kernel nft list table inet firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
+    of_firewalld | diff "$work/firewalld" - || failed "firewalld's rules have changed"
     served "firewalld, reloaded"
+}
+
+# As the RHEL family before 8 has it: its REJECT stands in iptables' own FORWARD, after natfleet's ACCEPT.
+beside_firewalld_of_iptables() {
+    say "firewalld in charge, making its rules with iptables"
+    in_machine nat-b sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewalld.conf
+    in_machine nat-b systemctl restart firewalld
+    expect "it rejects what nobody accepted" "-A FORWARD -j REJECT *" last_rule FORWARD
+    of_firewalld >"$work/firewalld"
+    [ ! -s "$work/firewalld" ] || failed "firewalld has a table of its own still"
+    expect "natfleet's jumps are first" "-A FORWARD -j NATFLEET-FWD -A FORWARD -j NATFLEET-FWD" first_rules FORWARD
+    served "firewalld, iptables"
+    reload_firewalld
+    in_machine nat-b sed -i 's/^FirewallBackend=.*/FirewallBackend=nftables/' /etc/firewalld/firewalld.conf
 }
 
 # ufw_after_firewalld BACKEND: as an administrator would change to it, and to that back end; ufw takes what iptables is when it
@@ -186,6 +207,7 @@ other_firewalls() {
     beside_ufw
     reboot_beside_ufw nft
     beside_firewalld
+    beside_firewalld_of_iptables
     ufw_after_firewalld legacy
     reboot_beside_ufw legacy
 }

@@ -80,6 +80,26 @@ mount_root() {
         mount -t overlay -o "lowerdir=$base,upperdir=$machines/$1.upper,workdir=$machines/$1.work" overlay "$machines/$1"
 }
 
+# cgroups MACHINE: its control group, below this shell's, in each tree that systemd may keep its units in: version 2, and on older
+# machines a nameless controller of version 1 as well.
+cgroups() {
+    local tree own
+    while read -r tree own; do
+        tree=$(findmnt --noheadings --first-only --output TARGET "$tree") || continue
+        printf '%s/natfleet-%s-%s\n' "$tree$(sed -n "s/^$own://p" /proc/self/cgroup)" "$name" "$1"
+    done <<<$'--types=cgroup2 0:\n--options=name=systemd [0-9]*:name=systemd'
+}
+
+# enter_cgroup MACHINE: this shell and what it becomes. Otherwise all machines would be in one: a unit of one that ends then takes
+# the group from under the same unit that starts in another (219/CGROUP).
+enter_cgroup() {
+    local cgroup
+    for cgroup in $(cgroups "$1"); do
+        mkdir -p "$cgroup"
+        echo $BASHPID >"$cgroup/cgroup.procs"
+    done
+}
+
 # boot MACHINE: as the host of that name in the lab; returns when systemd has come up.
 boot() {
     local deadline=$((SECONDS + 60)) runtime launcher options=()
@@ -98,11 +118,14 @@ boot() {
     for runtime in $(ldd .build/debug/natfleet-agent 2>/dev/null | sed -n 's|.* => \(.*\)/libswiftCore\.so .*|\1|p'); do
         options+=("--bind-ro=$runtime")
     done
-    # As with --private-network, which would give it a network of its own.
-    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --directory="$machines/$1" --machine="$1" --boot --register=no --keep-unit \
-        --network-namespace-path="/proc/$("$lab" pid "$name" "$1")/ns/net" --resolv-conf=off --capability=CAP_NET_ADMIN \
-        --bind="$cache/archives:/var/cache/apt/archives" "${options[@]}" \
-        </dev/null >"$machines/$1.log" 2>&1 &
+    (
+        enter_cgroup "$1"
+        # As with --private-network, which would give it a network of its own.
+        export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
+        exec systemd-nspawn --quiet --directory="$machines/$1" --machine="$1" --boot --register=no --keep-unit \
+            --network-namespace-path="/proc/$("$lab" pid "$name" "$1")/ns/net" --resolv-conf=off --capability=CAP_NET_ADMIN \
+            --bind="$cache/archives:/var/cache/apt/archives" "${options[@]}"
+    ) </dev/null >"$machines/$1.log" 2>&1 &
     launcher=$!
     disown
     echo "$launcher" >"$machines/$1.launcher"
@@ -195,7 +218,7 @@ back_ends() {
 }
 
 end_all() {
-    local machine launcher
+    local machine launcher cgroup
     # shellcheck disable=SC2046 # any number
     kill $(jobs -p) 2>/dev/null || true
     for machine in "$machines"/*.launcher; do
@@ -209,5 +232,8 @@ end_all() {
     "$lab" down "$name" >/dev/null 2>&1 || true
     for machine in download controller nat-a nat-b; do
         umount -R "$machines/$machine" 2>/dev/null || true
+        for cgroup in $(cgroups "$machine"); do
+            [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        done
     done
 }
