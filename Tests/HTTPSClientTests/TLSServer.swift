@@ -18,35 +18,28 @@ final class TLSServer: Sendable {
     let port: Int
     private let process: Mutex<Process>
     private let input: Pipe
-    private let printed: Printed
-
-    private final class Printed: Sendable {
-        let text = Mutex("")
-    }
+    /// A file: a `readabilityHandler` whose descriptor is closed while another program starts can bring libdispatch down.
+    private let printed: URL
 
     init(_ authority: Authority, certificate: String, _ options: [String]) async throws {
         let process = authority.openssl(
             ["s_server", "-accept", "127.0.0.1:0", "-cert", "\(certificate).pem", "-key", "\(certificate).key"]
                 + options)
-        let (input, output, printed) = (Pipe(), Pipe(), Printed())
+        let (input, printed) = (Pipe(), authority.folder.appending(path: "\(UUID().uuidString).out"))
+        try Data().write(to: printed)
         process.standardInput = input
-        process.standardOutput = output
+        process.standardOutput = try FileHandle(forWritingTo: printed)
         process.standardError = FileHandle.nullDevice
-        output.fileHandleForReading.readabilityHandler = { handle in
-            let data = handle.availableData
-            if data.isEmpty { handle.readabilityHandler = nil }
-            printed.text.withLock { $0 += String(decoding: data, as: UTF8.self) }
-        }
         try process.run()
         var port: Int?
         for _ in 0..<1000 where port == nil {
             try await Task.sleep(for: .milliseconds(10))
-            let line = printed.text.withLock { $0 }.split(separator: "\n").first { $0.hasPrefix("ACCEPT ") }
+            let line = Self.text(of: printed).split(separator: "\n").first { $0.hasPrefix("ACCEPT ") }
             port = line.flatMap { $0.split(separator: ":").last }.flatMap { Int($0) }
         }
         guard let port else {
             kill(process.processIdentifier, SIGKILL)
-            throw Failure("s_server does not listen: \(printed.text.withLock { $0 })")
+            throw Failure("s_server does not listen: \(Self.text(of: printed))")
         }
         self.port = port
         self.process = Mutex(process)
@@ -60,7 +53,11 @@ final class TLSServer: Sendable {
     }
 
     /// What was printed so far.
-    var output: String { printed.text.withLock { $0 } }
+    var output: String { Self.text(of: printed) }
+
+    private static func text(of file: URL) -> String {
+        String(decoding: (try? Data(contentsOf: file)) ?? Data(), as: UTF8.self)
+    }
 
     /// Waits until the server has printed `text` `times` times.
     func prints(_ text: String, times: Int = 1) async throws {
