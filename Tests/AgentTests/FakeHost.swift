@@ -133,11 +133,14 @@ struct FakeHost {
 /// A connection tracking table in memory.
 final class FakeFlows: FlowTable {
     let flows = Mutex<[TrackedFlow]>([])
+    /// How many times all were read.
+    let looks = Mutex(0)
     private let faults: Faults
 
     init(_ faults: Faults) { self.faults = faults }
 
     func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
+        looks.withLock { $0 += 1 }
         flows.withLock { $0 }.forEach(body)
     }
 

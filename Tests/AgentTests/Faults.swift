@@ -86,6 +86,11 @@ final class MemoryFiles: StateFiles {
         put(name, nil)
     }
 
+    func keep(_ name: StateFile, as other: StateFile) throws(StateFileError) {
+        if faults.hit(.writeFile) { throw StateFileError("cannot write \(other.rawValue)") }
+        put(other, contents.withLock { $0[name] })
+    }
+
     private func put(_ name: StateFile, _ bytes: [UInt8]?) {
         let all = contents.withLock { contents in
             contents[name] = bytes

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
+import FleetAPI
 import FleetModel
 import NATPolicy
 import NetAddress
@@ -116,6 +117,64 @@ struct OwedSweepTests {
         host.faults.fail()
         #expect(await agent.reconcile(.glance).status.conditions.isEmpty)
         #expect(flows == [right[0], right[2]], "who came by the old address stops")
+    }
+
+    @Test func aChangeEndsFlowsOnceItIsConfirmedAndNotBefore() async throws {
+        var before: [TrackedFlow] = []
+        let report = await agent.apply(try FakeHost.desired(to: "10.0.1.81:80")) { before = flows }
+        #expect(report.outcome?.result == .applied && report.status.conditions.isEmpty)
+        #expect(before == [astray] + right && flows == [right[0], right[2]])
+    }
+
+    @Test func aChangeWhoseSweepFailsIsMadeUpFor() async throws {
+        let report = await agent.apply(try FakeHost.desired(to: "10.0.1.81:80")) { host.faults.fail(.sweep) }
+        #expect(report.status.runningHash == (try FakeHost.desired(to: "10.0.1.81:80").hash))
+        #expect(report.status.conditions.map(\.code) == ["apply-failed"] && flows == [astray] + right)
+        host.faults.fail()
+        #expect(await agent.reconcile(.glance).status.conditions.isEmpty)
+        #expect(flows == [right[0], right[2]])
+    }
+
+    /// What ran before is on disk until the flows of then have ended.
+    @Test(arguments: [false, true]) func anAgentThatEndedBetweenSavingAndItsSweep(isRebooted: Bool) async throws {
+        let other = try FakeHost.desired(to: "10.0.1.81:80")
+        _ = await agent.apply(other) { host.faults.fail(.sweep) }
+        host.faults.fail()
+        #expect(host.files.contents.withLock { $0[.previous] } == nil)
+        let left = try #require(host.files.history.withLock { $0.last { $0[.trial] != nil } })
+        host.files.contents.withLock { $0 = left }
+        if isRebooted { host.change { $0.bootID = "another" } }
+        let report = await host.start().start()
+        #expect(report.status.runningHash == other.hash && report.status.conditions.isEmpty)
+        #expect(flows == (isRebooted ? [astray] + right : [right[0], right[2]]))
+        #expect(host.files.contents.withLock { $0[.trial] == nil && $0[.previous] == nil })
+    }
+
+    /// The kernel walks its whole table for that, and nobody can be left out by a port forward.
+    @Test func clientsAreLookedForOnlyWhereSomebodyMayBeLeftOut() async throws {
+        func looks(_ desired: DesiredState) async -> Int {
+            host.flows.looks.withLock { $0 = 0 }
+            var count = 0
+            let report = await agent.apply(desired) { count = host.flows.looks.withLock { $0 } }
+            #expect(report.outcome?.result == .applied, "\(report)")
+            return count
+        }
+        func desired(_ sources: String...) throws -> DesiredState {
+            var policy = try FakeHost.desired().policy
+            policy.masquerade[0].entry.sources = .networks(try sources.map { try CIDR($0) })
+            return DesiredState(hash: policy.hash, policy: policy)
+        }
+        var found: [Int] = []
+        for desired in [
+            try FakeHost.desired(to: "10.0.1.81:80"),
+            // The probe's client may be a better one.
+            try desired("10.0.0.0/16", "2001:db8::/48"),
+            try desired("10.0.0.0/8", "2001:db8::/48"),
+            // Some are left out; a whole family; and one that others may translate yet.
+            try desired("10.0.0.0/16", "2001:db8::/48"), try desired("10.0.0.0/16"),
+            try desired("10.0.0.0/16", "2001:db8::/48"),
+        ] { found.append(await looks(desired)) }
+        #expect(found == [0, 1, 1, 1, 1, 1])
     }
 
     @Test func aChangeThatWasTakenBackWithoutASweep() async throws {

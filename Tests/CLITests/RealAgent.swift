@@ -91,4 +91,8 @@ private final class FilesInMemory: StateFiles {
     func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError) { files.withLock { $0[name] = bytes } }
 
     func remove(_ name: StateFile) throws(StateFileError) { files.withLock { $0[name] = nil } }
+
+    func keep(_ name: StateFile, as other: StateFile) throws(StateFileError) {
+        files.withLock { $0[other] = $0[name] }
+    }
 }

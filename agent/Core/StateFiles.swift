@@ -8,6 +8,9 @@ package protocol StateFiles: Sendable {
     /// Writes beside it, fsync, rename, fsync of the folder; readable by root only.
     func write(_ name: StateFile, _ bytes: [UInt8]) throws(StateFileError)
     func remove(_ name: StateFile) throws(StateFileError)
+    /// What `name` says now stays as `other` when `name` is written anew; where there is no `name` there is no `other`. On the
+    /// disk with the next write.
+    func keep(_ name: StateFile, as other: StateFile) throws(StateFileError)
 }
 
 /// Every file that the agent keeps.
@@ -22,6 +25,8 @@ package enum StateFile: String, CaseIterable, Hashable, Sendable {
     case sysctls = "sysctls.json"
     /// A trial under way, with the way back.
     case trial = "trial.json"
+    /// What `applied` said before the trial under way: which flows have to end once it was confirmed.
+    case previous = "previous.json"
     /// What was refused or reverted last, and why.
     case refusal = "refusal.json"
     /// Size of connection tracking before natfleet changed it.

@@ -90,6 +90,14 @@ package struct DirectoryStateFiles: StateFiles {
         try removeFile("\(directory)/\(name.rawValue)")
     }
 
+    package func keep(_ name: StateFile, as other: StateFile) throws(StateFileError) {
+        let (path, copy) = ("\(directory)/\(name.rawValue)", "\(directory)/\(other.rawValue)")
+        guard unlink(copy) == 0 || errno == ENOENT else { throw fault("remove", copy) }
+        if link(path, copy) == 0 || errno == ENOENT { return }
+        // Not every file system has links.
+        if let bytes = try read(name) { try write(other, bytes) }
+    }
+
     /// Keeps bytes in a file of this folder without a name, which goes when nobody asks for it any more.
     /// - Returns: what reads them; nil where the disk or its file system does not take them.
     package func shelve(_ bytes: [UInt8]) -> (@Sendable () throws(StateFileError) -> [UInt8])? {

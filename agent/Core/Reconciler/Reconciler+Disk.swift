@@ -62,6 +62,9 @@ extension Reconciler {
         ruleFiles: RuleFiles? = nil, isNew: Bool = true
     ) async {
         var found = keepOwnFiles(ruleFiles ?? RuleFiles(compiled), isNew: isNew)
+        // What they are judged by is on disk by now, and so is what ran before.
+        if isNew, !unswept.isEmpty, let applied { sweep(running: compiled, on: applied.facts) }
+        if found.isEmpty { found = forgetTrial(isNew: isNew) }
         var isPersisted = found.isEmpty && arrears.isEmpty
         if let persistence = machinery.persistence {
             let wanted = PersistentState(
@@ -84,7 +87,7 @@ extension Reconciler {
         disk.end(isPersisted: isPersisted, clock())
     }
 
-    /// natfleet's own record, from which it starts without a controller; with it the way back is forgotten.
+    /// natfleet's own record, from which it starts without a controller.
     private func keepOwnFiles(_ rules: RuleFiles, isNew: Bool) -> [Condition] {
         guard let applied else { return [] }
         do throws(StateFileError) {
@@ -100,6 +103,15 @@ extension Reconciler {
                 disk.prints[file] = fingerprint(bytes)
             }
             if isNew { machinery.reach("forget") }
+            return []
+        } catch {
+            return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
+        }
+    }
+
+    /// With the record on disk there is no way back any more.
+    private func forgetTrial(isNew: Bool) -> [Condition] {
+        do throws(StateFileError) {
             for file in refusal == nil ? [StateFile.refusal, .trial] : [.trial] {
                 let bytes = isNew ? [] : try files.read(file)
                 if bytes != nil { arrears.insert(file) }
@@ -107,7 +119,7 @@ extension Reconciler {
             payArrears()
             return []
         } catch {
-            return [Condition(.notPersisted, "the state folder cannot be written: \(error.description)")]
+            return [Condition(.notPersisted, "the state folder cannot be read: \(error.description)")]
         }
     }
 
@@ -146,6 +158,7 @@ extension Reconciler {
         }
         if arrears.contains(.trial) {
             try files.remove(.trial)
+            try files.remove(.previous)
             arrears.remove(.trial)
         }
         troubles[.arrears] = nil

@@ -8,7 +8,7 @@ import NATPolicy
 import NetAddress
 import Netfilter
 
-/// Flows that no longer go the way that the rules say are ended: after a change, after taking one back, after a repair, and
+/// Flows that no longer go the way that the rules say are ended: after a change that was confirmed and saved, after taking one back, after a repair, and
 /// after whatever others did to the rules, which nobody may have seen. It is owed until it has succeeded.
 extension Reconciler {
     /// - Parameter before: what ran when the flows may have begun, nil for nothing.
@@ -37,8 +37,7 @@ extension Reconciler {
         }
     }
 
-    /// In a trial, where a failure takes it back.
-    func paySweeps(running compiled: CompiledPolicy, on facts: HostFacts) throws(TrialFailure) {
+    private func paySweeps(running compiled: CompiledPolicy, on facts: HostFacts) throws(TrialFailure) {
         let locks = machinery.lockNews()
         for before in unswept { try end(after: before, compiled, facts) }
         (unswept, health.regained, lockNews) = ([], [], locks)
@@ -53,6 +52,17 @@ extension Reconciler {
             try paySweeps(running: try compiling(state.desired, state.facts), on: state.facts)
         } catch {
             log.warning("flows of the change that was taken back may live on", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// After a trial that was confirmed and saved by an agent that ended then.
+    func endFlowsOfPrevious() {
+        do {
+            guard let state = wholeApplied() else { return }
+            oweSweep(since: try files.load(AppliedState.self, .previous))
+            sweep(running: try compiling(state.desired, state.facts), on: state.facts)
+        } catch {
+            log.warning("flows of the policy before may live on", metadata: ["reason": "\(error)"])
         }
     }
 

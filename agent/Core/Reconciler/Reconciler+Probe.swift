@@ -13,11 +13,18 @@ extension Reconciler {
     static let probePeriod = 30.0
 
     /// Who would notice a change, of what the policy that runs translates; and whose the addresses are that the probe may take.
-    func flowLook(_ attempt: Attempt) -> FlowLook {
+    ///
+    /// - Returns: nil where nobody that is translated now can be left out, and the probe's client may stay who it is.
+    func flowLook(_ attempt: Attempt) -> FlowLook? {
         let running = runningEgress()
         var probe = health.probe
         // An agent before this one may have asked what this one has not yet.
         let plan = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
+        if let running, attempt.compiled.translatesAll(of: running),
+            probePlan?.entries.map(\.clients) == plan.entries.map(\.clients)
+        {
+            return nil
+        }
         probe.insert(plan)
         if let running, let applied {
             probe.insert(ProbePlan(running, of: applied.desired.policy, on: attempt.facts))
@@ -115,7 +122,7 @@ extension Reconciler {
         guard !differences.isEmpty else { return false }
         noteRepair(differences + found.compactMap { $0.fault ?? $0.silence })
         oweSweep(since: applied)
-        sweep(running: compiled, on: facts)
+        if attempt == nil { sweep(running: compiled, on: facts) }
         return true
     }
 
@@ -141,5 +148,18 @@ extension Reconciler {
     package func stop() async {
         await machinery.probe?.stop()
         try? machinery.told?.remove(.told)
+    }
+}
+
+extension CompiledPolicy {
+    /// Whether every source that `other` translates is translated by this as well, and no family is that was not: then no
+    /// client of `other` is left out, whoever they are.
+    fileprivate func translatesAll(of other: CompiledPolicy) -> Bool {
+        IPFamily.allCases.allSatisfy { family in
+            let sources = masquerades.filter { $0.family == family }.flatMap(\.sources)
+            let before = other.masquerades.filter { $0.family == family }.flatMap(\.sources)
+            return before.isEmpty == sources.isEmpty
+                && before.allSatisfy { source in sources.contains { $0.contains(source) } }
+        }
     }
 }

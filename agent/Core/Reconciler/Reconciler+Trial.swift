@@ -75,14 +75,14 @@ extension Reconciler {
         // The kernel walks all that it tracks, targets answer, and the policy is written, while the rules are rehearsed.
         let flows = machinery.flows
         let (look, targets) = (flowLook(attempt), targetsBefore(attempt))
-        async let seen = look.looking(at: flows)
+        async let seen = look?.looking(at: flows)
         async let answers = ask(targets)
         async let written = Self.written(attempt.desired.policy)
         do throws(ChangeFailure) {
             self.attempt?.change = try await change.prepare(Target(attempt.compiled), isNew: true)
             let found = await seen
-            self.attempt?.clients = found.clients.clients
-            self.attempt?.tracked = found.addresses?.seen
+            self.attempt?.clients = found?.clients.clients ?? []
+            self.attempt?.tracked = found?.addresses?.seen
             self.attempt?.before = findings.updated(by: await answers)
         } catch {
             throw remember(attempt.desired, attempt.facts, TrialFailure(.failed, error))
@@ -103,6 +103,7 @@ extension Reconciler {
             bootID: kernel.bootID(), before: change.before)
         self.attempt?.journal = journal
         do throws(StateFileError) {
+            try files.keep(.applied, as: .previous)
             try files.save(journal, attempt.forwards ?? ForwardsJSON(of: attempt.desired.policy), .trial)
         } catch {
             // It may be there all the same: what failed may be the sync after the renaming.
@@ -145,12 +146,7 @@ extension Reconciler {
         let sizing = size(attempt.desired.policy)
         self.attempt?.conntrack = sizing
         guard let plan = attempt.plan else { throw .missing }
-        // The kernel walks all that it tracks, while the probe waits for answers.
-        let probe = machinery.probe
-        async let answers = probe?.run(plan)
-        oweSweep(since: applied)
-        try paySweeps(running: attempt.compiled, on: attempt.facts)
-        if let found = await answers { try await judge(found, of: plan, attempt) }
+        if let found = await machinery.probe?.run(plan) { try await judge(found, of: plan, attempt) }
         return Outcome(
             hash: attempt.desired.hash, result: .applied, detail: brief(attempt.compiled.resolved, limit: 20),
             at: Date())
@@ -162,6 +158,7 @@ extension Reconciler {
         // Its clients of then need no place in the plan from now on.
         probePlan = ProbePlan(attempt.compiled, of: attempt.desired.policy, on: attempt.facts)
         troubles[.probe] = conditions(of: findings)
+        oweSweep(since: applied)
         applied = AppliedState(
             desired: attempt.desired, facts: attempt.facts, confirmedAt: Date(), trial: attempt.journal?.id)
         forwards = attempt.forwards
@@ -216,6 +213,7 @@ extension Reconciler {
         if let id = found.id, id == applied?.trial {
             log.notice("the last change was confirmed and saved before the agent ended")
             refusal = nil
+            if found.bootID == kernel.bootID() { endFlowsOfPrevious() }
             owe(.refusal, .trial)
             return (.succeeded, report())
         }
