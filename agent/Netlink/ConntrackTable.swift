@@ -13,13 +13,21 @@ package struct ConntrackTable: FlowTable {
 
     package func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
         do throws(NetlinkError) {
-            try dump(body)
+            try each(body)
         } catch {
             throw KernelError("reading the connection tracking table: \(error.text)")
         }
     }
 
-    private func dump(_ body: (TrackedFlow) -> Void) throws(NetlinkError) {
+    private func each(_ body: (TrackedFlow) -> Void) throws(NetlinkError) {
+        guard let few = fewFlows() else { return try dump(body) }
+        var socket = try NetlinkSocket(NetlinkNumber.netfilter)
+        for tuple in few {
+            if let flow = try socket.lookup(tuple), flow.original == tuple { body(flow) }
+        }
+    }
+
+    func dump(_ body: (TrackedFlow) -> Void) throws(NetlinkError) {
         var socket = try NetlinkSocket(NetlinkNumber.netfilter)
         // AF_UNSPEC: both families in one walk.
         try socket.dump(NetfilterType.getFlow, NetfilterType.header(familyNumber: 0)) { message in
@@ -30,11 +38,8 @@ package struct ConntrackTable: FlowTable {
     package func lookup(_ original: FlowTuple) throws(KernelError) -> TrackedFlow? {
         do throws(NetlinkError) {
             var socket = try NetlinkSocket(NetlinkNumber.netfilter)
-            var payload = NetfilterType.header(familyNumber: original.family.familyNumber)
-            payload.appendOriginal(original)
-            return try socket.request(NetfilterType.getFlow, payload)?.flow
+            return try socket.lookup(original)
         } catch {
-            if error.code == ENOENT { return nil }
             throw KernelError("looking for a tracked flow: \(error.text)")
         }
     }
@@ -53,7 +58,7 @@ package struct ConntrackTable: FlowTable {
         var failure: NetlinkError?
         do throws(NetlinkError) {
             var socket = try NetlinkSocket(NetlinkNumber.netfilter)
-            try dump { flow in
+            try each { flow in
                 guard isStale(flow) else { return }
                 do throws(NetlinkError) {
                     if try socket.delete(flow) { deleted += 1 }
@@ -70,6 +75,18 @@ package struct ConntrackTable: FlowTable {
 }
 
 extension NetlinkSocket {
+    /// Outside of all zones; nil where there is none.
+    fileprivate mutating func lookup(_ original: FlowTuple) throws(NetlinkError) -> TrackedFlow? {
+        var payload = NetfilterType.header(familyNumber: original.family.familyNumber)
+        payload.appendOriginal(original)
+        do throws(NetlinkError) {
+            return try request(NetfilterType.getFlow, payload)?.flow
+        } catch {
+            if error.code == ENOENT { return nil }
+            throw error
+        }
+    }
+
     /// The tuple is always there: a request without one would empty the whole table.
     fileprivate mutating func delete(_ flow: TrackedFlow) throws(NetlinkError) -> Bool {
         var payload = NetfilterType.header(familyNumber: flow.family.familyNumber)

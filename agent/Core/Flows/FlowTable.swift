@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-/// The kernel's connection tracking table. Calls block for as long as the kernel takes: microseconds for one flow; to look
-/// at all some milliseconds, since the kernel walks the whole hash table of all network namespaces, and a fraction of a
-/// second with hundreds of thousands.
+/// The kernel's connection tracking table. Calls block for as long as the kernel takes: microseconds for one flow, or to look
+/// at a dozen; to look at more some milliseconds, since the kernel walks the whole hash table of all network namespaces, and a
+/// fraction of a second with hundreds of thousands.
 package protocol FlowTable: Sendable {
     /// Calls `body` for each flow of both families; one that comes or goes meanwhile may be missed, one may be shown twice.
     func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError)
