@@ -13,14 +13,14 @@ package struct ConntrackTable: FlowTable {
 
     package func forEach(_ body: (TrackedFlow) -> Void) throws(KernelError) {
         do throws(NetlinkError) {
-            try each(body)
+            try each(pages: 16, body)
         } catch {
             throw KernelError("reading the connection tracking table: \(error.text)")
         }
     }
 
-    private func each(_ body: (TrackedFlow) -> Void) throws(NetlinkError) {
-        guard let few = fewFlows() else { return try dump(body) }
+    private func each(pages: Int, _ body: (TrackedFlow) -> Void) throws(NetlinkError) {
+        guard let few = fewFlows(pages: pages) else { return try dump(body) }
         var socket = try NetlinkSocket(NetlinkNumber.netfilter)
         for tuple in few {
             if let flow = try socket.lookup(tuple), flow.original == tuple { body(flow) }
@@ -58,7 +58,7 @@ package struct ConntrackTable: FlowTable {
         var failure: NetlinkError?
         do throws(NetlinkError) {
             var socket = try NetlinkSocket(NetlinkNumber.netfilter)
-            try each { flow in
+            try each(pages: 1) { flow in
                 guard isStale(flow) else { return }
                 do throws(NetlinkError) {
                     if try socket.delete(flow) { deleted += 1 }

@@ -5,25 +5,31 @@ import AgentCore
 import Glibc
 import NetAddress
 
-/// The original tuples of all tracked flows of the network namespace that the calling thread is in, where there are so few of
-/// them, a dozen or so, that the kernel tells them in one go.
+/// The original tuples of all tracked flows of the network namespace that the calling thread is in, where they are few.
 ///
 /// To dump the table the kernel locks each bucket of its hash table, which all network namespaces share: 10 ms for 262,144 of
-/// them, in which that processor does nothing else. For /proc/net/nf_conntrack it only looks (nf_conntrack_standalone.c): 0.1 ms.
-/// What does not fit into the first page of that file may have moved before the next one is read, so then nothing is told.
+/// them, in which that processor does nothing else. For /proc/net/nf_conntrack it only looks (nf_conntrack_standalone.c): 0.1 ms
+/// for each page of that file, which holds some 20 flows. From one page to the next the kernel counts: when a flow ends between
+/// the two, another one may be left out, and when one begins, another one be told twice.
 ///
+/// - Parameter pages: as many at most; 1 for all flows in one go.
 /// - Returns: nil where there are more, where one is of a zone or of a protocol that is read otherwise, and where there is no such
 ///   file (CONFIG_NF_CONNTRACK_PROCFS off).
-func fewFlows() -> [FlowTuple]? {
+func fewFlows(pages: Int) -> [FlowTuple]? {
     // The thread's, not the process's.
     let descriptor = open("/proc/thread-self/net/nf_conntrack", O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
+    var bytes: [UInt8] = []
     var page = [UInt8](repeating: 0, count: 4096)
-    let count = read(descriptor, &page, page.count)
-    // Room for one more would have been left by no flow but the last: a line is shorter than a quarter of a page.
-    guard count >= 0, count <= 3072 else { return nil }
-    return flowTuples(in: String(decoding: page[..<count], as: UTF8.self))
+    for number in 0..<pages {
+        let count = read(descriptor, &page, page.count)
+        guard count >= 0 else { return nil }
+        bytes += page[..<count]
+        // Only the last flow leaves room for another one: a line is shorter than a quarter of a page.
+        if count == 0 || number == 0 && count <= 3072 { return flowTuples(in: String(decoding: bytes, as: UTF8.self)) }
+    }
+    return nil
 }
 
 /// - Parameter text: lines of /proc/net/nf_conntrack.
