@@ -65,20 +65,25 @@ struct FlowSerialTests {
             try await eventually(within: 20, "looks: \(agent.output)") { try await lab.look("nat-a") }
             try await (clients + slow + forwarded).expectOpen()
 
-            // A trial that is taken back: what came through it ends with it.
-            await agent.end()
-            let program = FleetLab.binaries + "/natfleet-agent"
-            let mortal = try lab.daemon("nat-a", ["env", "NATFLEET_FAULT_POINT=persist", program, "run"])
-            try await lab.apply(Forwards(tried: 9001).document)
-            try await eventually(within: 30, "dies in the trial: \(mortal.output)") { !mortal.isRunning }
+            // A trial that is taken back: what came through it ends with it, and nothing that it would have ended.
+            func dies(before step: String, _ forwards: Forwards) async throws {
+                await agent.end()
+                let program = FleetLab.binaries + "/natfleet-agent"
+                let mortal = try lab.daemon("nat-a", ["env", "NATFLEET_FAULT_POINT=\(step)", program, "run"])
+                try await lab.apply(forwards.document)
+                try await eventually(within: 30, "dies before \(step): \(mortal.output)") { !mortal.isRunning }
+            }
+            try await dies(before: "persist", Forwards(web: 9002, dns: 54, tried: 9001))
             let tried = try Self.through(lab, "tcp", 8003)
             try await tried.expectOpen()
             agent = try lab.runAgent("nat-a")
             try await tried.expectEnd()
             try await (clients + slow + forwarded).expectOpen()
 
-            // Targets change, and a forward that may finish goes.
-            try await lab.apply(Forwards(web: 9002, dns: 54, slow: nil).document)
+            // Targets change, and a forward that may finish goes. That is on disk when the agent dies.
+            try await dies(before: "forget", Forwards(web: 9002, dns: 54, slow: nil))
+            try await forwarded.expectOpen()
+            agent = try lab.runAgent("nat-a")
             try await lab.converged("nat-a")
             try await forwarded.expectEnd()
             forwarded = try Self.through(lab, "tcp", 8001) + Self.through(lab, "udp", 8053)
