@@ -103,8 +103,8 @@ extension Reconciler {
             bootID: kernel.bootID(), before: change.before)
         self.attempt?.journal = journal
         do throws(StateFileError) {
-            try files.keep(.applied, as: .previous)
             try files.save(journal, attempt.forwards ?? ForwardsJSON(of: attempt.desired.policy), .trial)
+            try files.keep(.applied, as: .previous)
         } catch {
             // It may be there all the same: what failed may be the sync after the renaming.
             let failure = remember(attempt.desired, attempt.facts, TrialFailure(.failed, error.description))
