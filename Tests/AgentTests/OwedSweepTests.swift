@@ -131,18 +131,23 @@ struct OwedSweepTests {
         #expect(report.status.runningHash == (try FakeHost.desired(to: "10.0.1.81:80").hash))
         #expect(report.status.conditions.map(\.code) == ["apply-failed"] && flows == [astray] + right)
         host.faults.fail()
+        #expect(host.files.contents.withLock { $0[.previous] != nil })
         #expect(await agent.reconcile(.glance).status.conditions.isEmpty)
         #expect(flows == [right[0], right[2]])
+        #expect(host.files.contents.withLock { $0[.trial] == nil && $0[.previous] == nil })
     }
 
     /// What ran before is on disk until the flows of then have ended.
     @Test(arguments: [false, true]) func anAgentThatEndedBetweenSavingAndItsSweep(isRebooted: Bool) async throws {
         let other = try FakeHost.desired(to: "10.0.1.81:80")
         _ = await agent.apply(other) { host.faults.fail(.sweep) }
+        #expect(host.files.contents.withLock { $0[.trial] != nil && $0[.previous] != nil })
+        if !isRebooted {
+            // The next one has no more luck, and ends as well.
+            #expect(await host.start().start().status.conditions.map(\.code) == ["apply-failed"])
+            #expect(flows == [astray] + right && host.files.contents.withLock { $0[.previous] != nil })
+        }
         host.faults.fail()
-        #expect(host.files.contents.withLock { $0[.previous] } == nil)
-        let left = try #require(host.files.history.withLock { $0.last { $0[.trial] != nil } })
-        host.files.contents.withLock { $0 = left }
         if isRebooted { host.change { $0.bootID = "another" } }
         let report = await host.start().start()
         #expect(report.status.runningHash == other.hash && report.status.conditions.isEmpty)

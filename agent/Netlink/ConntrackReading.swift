@@ -7,13 +7,17 @@ import Glibc
 /// How full connection tracking is in the network namespace that the calling thread is in.
 /// - Returns: nil where the kernel does not track connections yet.
 package func conntrackUsage() -> ConntrackUsage? {
-    func number(_ name: String) -> Int? {
-        readText("/proc/sys/net/netfilter/nf_conntrack_\(name)").flatMap { Int($0.prefix { $0 != "\n" }) }
-    }
-    guard let count = number("count"), let max = number("max"), let buckets = number("buckets") else { return nil }
+    guard let count = conntrackCount(), let max = number("max"), let buckets = number("buckets") else { return nil }
     // The thread's, not the process's: /proc/net is the latter.
     let stat = readText("/proc/thread-self/net/stat/nf_conntrack").flatMap { ConntrackCounters(stat: $0) }
     return ConntrackUsage(count: count, max: max, buckets: buckets, counters: stat ?? conntrackCounters())
+}
+
+/// How many flows it tracks now; nil where the kernel does not track connections yet.
+func conntrackCount() -> Int? { number("count") }
+
+private func number(_ name: String) -> Int? {
+    readText("/proc/sys/net/netfilter/nf_conntrack_\(name)").flatMap { Int($0.prefix { $0 != "\n" }) }
 }
 
 /// The same by netlink, for kernels without the file (CONFIG_NF_CONNTRACK_PROCFS off).

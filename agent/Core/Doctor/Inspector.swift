@@ -48,6 +48,8 @@ package struct Inspector: Sendable {
         found.applied = load(AppliedState.self, .applied, &found.stateFaults)
         found.refusal = load(Refusal.self, .refusal, &found.stateFaults)
         found.trial = load(TrialJournal.self, .trial, &found.stateFaults)
+        // What was confirmed and saved is no trial any more.
+        if let id = found.trial?.id, id == found.applied?.trial { found.trial = nil }
         // What an agent that was killed has told is not the case any more.
         if found.agentRuns, let files = machinery.told { found.told = try? files.load(ToldConditions.self, .told) }
     }

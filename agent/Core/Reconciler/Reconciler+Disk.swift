@@ -62,7 +62,7 @@ extension Reconciler {
         ruleFiles: RuleFiles? = nil, isNew: Bool = true
     ) async {
         var found = keepOwnFiles(ruleFiles ?? RuleFiles(compiled), isNew: isNew)
-        // What they are judged by is on disk by now, and so is what ran before.
+        // What they are judged by is on disk by now, and so is what ran before. Where the disk takes nothing the change runs all the same.
         if isNew, !unswept.isEmpty, let applied { sweep(running: compiled, on: applied.facts) }
         if found.isEmpty { found = forgetTrial(isNew: isNew) }
         var isPersisted = found.isEmpty && arrears.isEmpty
@@ -109,10 +109,12 @@ extension Reconciler {
         }
     }
 
-    /// With the record on disk there is no way back any more.
+    /// With the record on disk there is no way back any more. What it tells of flows is kept until they have ended.
     private func forgetTrial(isNew: Bool) -> [Condition] {
+        isTrialKept = !unswept.isEmpty
+        let over = (refusal == nil ? [StateFile.refusal] : []) + (isTrialKept ? [] : [.trial])
         do throws(StateFileError) {
-            for file in refusal == nil ? [StateFile.refusal, .trial] : [.trial] {
+            for file in over {
                 let bytes = isNew ? [] : try files.read(file)
                 if bytes != nil { arrears.insert(file) }
             }
@@ -160,6 +162,7 @@ extension Reconciler {
             try files.remove(.trial)
             try files.remove(.previous)
             arrears.remove(.trial)
+            isTrialKept = false
         }
         troubles[.arrears] = nil
     }

@@ -42,6 +42,7 @@ extension Reconciler {
         for before in unswept { try end(after: before, compiled, facts) }
         (unswept, health.regained, lockNews) = ([], [], locks)
         troubles[.flows] = nil
+        if isTrialKept { owe(.trial) }
     }
 
     /// After a trial that was taken back. What fails here has no way back left, and is said only.
@@ -57,13 +58,14 @@ extension Reconciler {
 
     /// After a trial that was confirmed and saved by an agent that ended then.
     func endFlowsOfPrevious() {
-        do {
-            guard let state = wholeApplied() else { return }
+        guard let state = wholeApplied(), let compiled = try? compiling(state.desired, state.facts) else { return }
+        do throws(StateFileError) {
             oweSweep(since: try files.load(AppliedState.self, .previous))
-            sweep(running: try compiling(state.desired, state.facts), on: state.facts)
         } catch {
             log.warning("flows of the policy before may live on", metadata: ["reason": "\(error)"])
+            oweSweep(since: nil)
         }
+        sweep(running: compiled, on: state.facts)
     }
 
     private func end(

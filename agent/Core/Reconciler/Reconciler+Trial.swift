@@ -111,8 +111,9 @@ extension Reconciler {
             owe(.trial)
             throw failure
         }
-        // It took the place of the one that could not be removed.
+        // It took the place of one that could not be removed, or was kept.
         arrears.remove(.trial)
+        isTrialKept = false
     }
 
     private func apply() async throws(TrialFailure) {
@@ -214,7 +215,9 @@ extension Reconciler {
             log.notice("the last change was confirmed and saved before the agent ended")
             refusal = nil
             if found.bootID == kernel.bootID() { endFlowsOfPrevious() }
-            owe(.refusal, .trial)
+            isTrialKept = !unswept.isEmpty
+            owe(.refusal)
+            if !isTrialKept { owe(.trial) }
             return (.succeeded, report())
         }
         if let id = found.id, let refusal, id == refusal.trial {

@@ -109,6 +109,8 @@ package actor Reconciler {
     /// What ran when flows may have begun that go another way than the rules say, until a sweep has succeeded; nil for
     /// nothing of natfleet's.
     var unswept: [AppliedState?] = []
+    /// The trial was saved, and is on disk until flows of before it have ended.
+    var isTrialKept = false
     /// What is the matter, by who found out.
     var troubles: [Trouble: [Condition]] = [:]
     var health = Health()

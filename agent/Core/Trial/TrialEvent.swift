@@ -40,9 +40,9 @@ package enum TrialStep: Hashable, Sendable {
     case arm(seconds: Int)
     /// Touch the kernel and read it back.
     case apply
-    /// Send packets, and end flows that the change has made wrong.
+    /// Send packets.
     case prove
-    /// Save it by the distribution's means; forget the way back.
+    /// Save it, end flows that the change has made wrong, forget the way back, and save it by the distribution's means.
     case persist
     case revert(TrialFailure)
 }
