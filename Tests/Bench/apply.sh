@@ -50,7 +50,7 @@ bare_trial() {
             rehearse ip6tables /run/rules/rules.v6
             wait
             ip6tables-restore --noflush --counters -w 10 </run/rules/rules.v6 &
-            # In between nat takes a second turn: it translates before filter lets out, and forwards after.
+            # Two runs: what is forwarded waits for the filter, so no run takes both tables.
             iptables-restore --noflush --counters -w 10 </run/parts/filter.v4
             iptables-restore --noflush --counters -w 10 </run/parts/nat.v4
             wait

@@ -13,8 +13,8 @@ package protocol FlowTable: Sendable {
     /// Ends one flow, by its exact tuple and its id, so that a later flow with the same tuple is not hit.
     /// - Returns: false where it was gone already.
     @discardableResult func delete(_ flow: TrackedFlow) throws(KernelError) -> Bool
-    /// Ends each flow that `isStale` picks, and misses none that does not come or go meanwhile; while looking at them, so that memory does not grow with their
-    /// number.
+    /// Ends each flow that `isStale` picks, and misses none that does not come or go meanwhile; while looking at them, so that
+    /// memory does not grow with their number.
     /// - Returns: how many.
     @discardableResult func sweep(where isStale: (TrackedFlow) -> Bool) throws(KernelError) -> Int
 }

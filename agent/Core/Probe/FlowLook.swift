@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: natfleet contributors
 
-/// What the tracked flows tell before a change, in one look: the kernel walks its whole table for each.
+/// What the tracked flows tell before a change, in one look: the kernel may walk its whole table for each.
 struct FlowLook: Sendable {
     /// Who uses this instance.
     var clients: ClientsInUse

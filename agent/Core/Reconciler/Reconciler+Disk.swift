@@ -62,7 +62,8 @@ extension Reconciler {
         ruleFiles: RuleFiles? = nil, isNew: Bool = true
     ) async {
         var found = keepOwnFiles(ruleFiles ?? RuleFiles(compiled), isNew: isNew)
-        // What they are judged by is on disk by now, and so is what ran before. Where the disk takes nothing the change runs all the same.
+        // What flows are judged by is on disk by now, and so is what ran before. Where the disk takes nothing the change runs all
+        // the same.
         if isNew, !unswept.isEmpty, let applied { sweep(running: compiled, on: applied.facts) }
         if found.isEmpty { found = forgetTrial(isNew: isNew) }
         var isPersisted = found.isEmpty && arrears.isEmpty
@@ -109,8 +110,10 @@ extension Reconciler {
         }
     }
 
-    /// With the record on disk there is no way back any more. What it tells of flows is kept until they have ended.
-    private func forgetTrial(isNew: Bool) -> [Condition] {
+    /// With the record on disk there is no way back any more. What the trial tells of flows is kept until they have ended.
+    ///
+    /// - Parameter isNew: false where there may be nothing to forget.
+    func forgetTrial(isNew: Bool) -> [Condition] {
         isTrialKept = !unswept.isEmpty
         let over = (refusal == nil ? [StateFile.refusal] : []) + (isTrialKept ? [] : [.trial])
         do throws(StateFileError) {

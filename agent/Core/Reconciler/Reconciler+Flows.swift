@@ -8,8 +8,9 @@ import NATPolicy
 import NetAddress
 import Netfilter
 
-/// Flows that no longer go the way that the rules say are ended: after a change that was confirmed and saved, after taking one back, after a repair, and
-/// after whatever others did to the rules, which nobody may have seen. It is owed until it has succeeded.
+/// Flows that no longer go the way that the rules say are ended: after a change that was confirmed and saved, after taking one
+/// back, after a repair, and after whatever others did to the rules, which nobody may have seen. It is owed until it has
+/// succeeded.
 extension Reconciler {
     /// - Parameter before: what ran when the flows may have begun, nil for nothing.
     func oweSweep(since before: AppliedState?) {

@@ -215,9 +215,7 @@ extension Reconciler {
             log.notice("the last change was confirmed and saved before the agent ended")
             refusal = nil
             if found.bootID == kernel.bootID() { endFlowsOfPrevious() }
-            isTrialKept = !unswept.isEmpty
-            owe(.refusal)
-            if !isTrialKept { owe(.trial) }
+            _ = forgetTrial(isNew: true)
             return (.succeeded, report())
         }
         if let id = found.id, let refusal, id == refusal.trial {
